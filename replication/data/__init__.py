@@ -1,0 +1,1 @@
+"""Data sets: finding files, checking and decoding them, augmentation and batches."""

@@ -1,0 +1,138 @@
+"""Training batches: which images, and the random scale, pad, crop and flip of each.
+
+Every draw is a pure function of (seed, iteration), so a resumed run continues with exactly the
+batches that an undisturbed one would have seen, and cells that share a seed share their draws.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from replication.data.cache import Decoded
+from replication.data.layouts import IGNORE_INDEX
+
+# ImageNet's channel statistics (torchvision's convention), for pixels in 0 to 1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 (N, H, W, 3) to float (N, 3, H, W), the mean pixel at zero; channels_last memory."""
+    mean = torch.tensor(MEAN, device=pixels.device)
+    std = torch.tensor(STD, device=pixels.device)
+    return ((pixels.float() / 255.0 - mean) / std).permute(0, 3, 1, 2)
+
+
+def order(count: int, batch_size: int, iteration: int, seed: int) -> NDArray[np.int64]:
+    """The positions of iteration's batch in an endless stream of shuffled epochs."""
+    start = iteration * batch_size
+    positions = np.arange(start, start + batch_size)
+    epochs = positions // count
+    batch = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        permutation = np.random.default_rng([seed, 1, int(epoch)]).permutation(count)
+        batch[epochs == epoch] = permutation[positions[epochs == epoch] % count]
+    return batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """One batch's random numbers: scales, flips, and crop offsets as fractions of the room."""
+
+    scales: NDArray[np.float64]
+    flips: NDArray[np.bool_]
+    offsets: NDArray[np.float64]  # (n, 2): y, x in [0, 1)
+
+
+def draw(
+    count: int,
+    scale_range: tuple[float, float],
+    scale_step: float,
+    flip: bool,
+    *,
+    iteration: int,
+    seed: int,
+) -> Draws:
+    """Draw the augmentation of `count` images; `scale_step` 0 draws scales continuously."""
+    random = np.random.default_rng([seed, 2, iteration])
+    low, high = scale_range
+    if scale_step > 0:
+        steps = round((high - low) / scale_step)
+        scales = low + scale_step * random.integers(0, steps + 1, count)
+    else:
+        scales = random.uniform(low, high, count)
+    flips = random.random(count) < 0.5
+    return Draws(
+        scales=scales,
+        flips=flips if flip else np.zeros_like(flips),
+        offsets=random.random((count, 2)),
+    )
+
+
+def gather(data: Decoded, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Stack images (N, H, W, 3) and masks (N, H, W) uint8 with their true sizes (N, 2).
+
+    Images of several sizes are padded at the bottom and right to the largest of the batch; the
+    padding is never read by `augment`.
+    """
+    sizes = data.sizes[list(indices)]
+    h, w = sizes.max(0)
+    images = np.zeros((len(indices), h, w, 3), dtype=np.uint8)
+    masks = np.full((len(indices), h, w), IGNORE_INDEX, dtype=np.uint8)
+    for row, i in enumerate(indices):
+        images[row, : sizes[row, 0], : sizes[row, 1]] = data.image(i)
+        masks[row, : sizes[row, 0], : sizes[row, 1]] = data.mask(i)
+    return torch.from_numpy(images), torch.from_numpy(masks), torch.from_numpy(sizes)
+
+
+def augment(
+    images: Tensor, masks: Tensor, sizes: Tensor, draws: Draws, crop_size: int
+) -> tuple[Tensor, Tensor]:
+    """Scale, pad, crop and flip a batch in one interpolation.
+
+    Takes what `gather` gives; returns images (N, 3, crop, crop), mean-subtracted, and masks
+    (N, crop, crop) int64. Each image is resized by its scale (bilinear, half-pixel centres; the
+    mask by nearest), padded at the bottom and right with the mean pixel and 255 to at least the
+    crop, cropped at a random place, and flipped left-right.
+    """
+    device, count = images.device, images.shape[0]
+    scales = torch.from_numpy(draws.scales).to(device)
+    scaled = (sizes.to(device) * scales[:, None]).floor().clamp(min=1)  # (n, 2)
+    room = (scaled - crop_size).clamp(min=0)
+    offsets = (torch.from_numpy(draws.offsets).to(device) * (room + 1)).floor()
+    steps = torch.arange(crop_size, device=device, dtype=torch.float64)
+    flips = torch.from_numpy(draws.flips).to(device)[:, None]
+    ys = steps[None] + offsets[:, :1]
+    xs = torch.where(flips, crop_size - 1 - steps, steps) + offsets[:, 1:]
+    # Positions in the source, in pixels; what lies beyond the scaled image is padding.
+    inside_y, inside_x = ys < scaled[:, :1], xs < scaled[:, 1:]
+    ratio = sizes.to(device) / scaled
+    h, w = sizes[:, :1].to(device), sizes[:, 1:].to(device)
+    source_y, source_x = (ys + 0.5) * ratio[:, :1], (xs + 0.5) * ratio[:, 1:]
+    inside = inside_y[:, :, None] & inside_x[:, None, :]
+
+    rows = torch.minimum(source_y.floor(), h - 1).long()
+    columns = torch.minimum(source_x.floor(), w - 1).long()
+    batch = torch.arange(count, device=device)[:, None, None]
+    labels = masks[batch, rows[:, :, None], columns[:, None, :]].long()
+    labels.masked_fill_(~inside, IGNORE_INDEX)
+
+    # grid_sample clamps to the stacked tensor's border; clamp to each image's own first.
+    source_y = torch.minimum((source_y - 0.5).clamp(min=0), h - 1)
+    source_x = torch.minimum((source_x - 0.5).clamp(min=0), w - 1)
+    grid_y = (2 * source_y + 1) / images.shape[1] - 1
+    grid_x = (2 * source_x + 1) / images.shape[2] - 1
+    grid = torch.stack(
+        [
+            grid_x[:, None, :].expand(-1, crop_size, -1),
+            grid_y[:, :, None].expand(-1, -1, crop_size),
+        ],
+        -1,
+    ).float()
+    pixels = F.grid_sample(normalise(images), grid, padding_mode="border", align_corners=False)
+    return pixels.masked_fill(~inside[:, None], 0.0), labels

@@ -1,0 +1,101 @@
+"""A tier's data roles: from a source's name to a path, a fingerprint, and decoded splits.
+
+A source is "embedded:RECIPE" (generated once, cached) or the path of a real set on disk.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from replication.data import cache, embedded, layouts
+from replication.data.cache import Decoded, Labelled, Progress
+from replication.errors import DataError
+
+ROLES = ("voc", "coco", "cityscapes", "imagenet")
+EMBEDDED = "embedded:"
+
+
+def cache_folder() -> Path:
+    """Where generated and decoded sets are kept: $REPLICATION_DATA, else this checkout's data/."""
+    default = Path(__file__).resolve().parents[2] / "data"
+    return Path(os.environ.get("REPLICATION_DATA") or default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One role's data. `at` is "embedded:RECIPE", a path, or "" when the user must name one."""
+
+    role: str
+    at: str
+
+    def __post_init__(self) -> None:
+        if self.recipe is not None and self.recipe not in embedded.RECIPES:
+            raise DataError(
+                f"data {self.role}={self.at}: no such recipe; "
+                f"known: {', '.join(EMBEDDED + name for name in embedded.RECIPES)}"
+            )
+
+    @property
+    def recipe(self) -> str | None:
+        return self.at.removeprefix(EMBEDDED) if self.at.startswith(EMBEDDED) else None
+
+    def root(self, progress: Progress | None = None) -> Path:
+        """The folder of the set; a generated set is made first if it is not there."""
+        if not self.at:
+            raise DataError(f"no data for the role {self.role}; give --data {self.role}=PATH")
+        if self.recipe is not None:
+            return embedded.ensure(
+                embedded.RECIPES[self.recipe], self.role, cache_folder(), progress
+            )
+        path = Path(self.at).expanduser()
+        if not path.is_dir():
+            raise DataError(f"{path}: no such folder (--data {self.role}={self.at})")
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The sources of a run, by role."""
+
+    by_role: Mapping[str, Source]
+
+    @classmethod
+    def of(cls, tier_data: Mapping[str, str], overrides: Mapping[str, str]) -> "Sources":
+        """The tier's sources with the user's `--data ROLE=PATH` in their place."""
+        for role in overrides:
+            if role not in ROLES:
+                raise DataError(f"--data {role}=…: no such role; known: {', '.join(ROLES)}")
+        merged = {role: overrides.get(role, tier_data.get(role, "")) for role in ROLES}
+        return cls(by_role={role: Source(role=role, at=at) for role, at in merged.items()})
+
+    def fingerprint(self, role: str, split: str) -> str:
+        """What the split holds, as a hash; "missing" where no data are given for the role.
+
+        A generated set is named by its recipe, so that planning does not need to make it.
+        """
+        source = self.by_role[role]
+        if source.recipe is not None:
+            known = embedded.fingerprint(embedded.RECIPES[source.recipe], role)
+            return hashlib.sha256(f"{known} {split}".encode()).hexdigest()
+        if not source.at:
+            return "missing"
+        if role == "imagenet":
+            return layouts.folders(source.root(), split).fingerprint()
+        return self._listing(role, split, None).fingerprint()
+
+    def segmentation(self, role: str, split: str, progress: Progress | None = None) -> Decoded:
+        """A decoded segmentation split. COCO's classes are the `voc` set's, by name."""
+        return cache.decode(self._listing(role, split, progress), cache_folder(), progress)
+
+    def classification(self, split: str, progress: Progress | None = None) -> Labelled:
+        """A decoded split of the role `imagenet`."""
+        root = self.by_role["imagenet"].root(progress)
+        return cache.decode_folders(layouts.folders(root, split), cache_folder(), progress)
+
+    def _listing(self, role: str, split: str, progress: Progress | None) -> layouts.Listing:
+        classes = None
+        if role == "coco" and self.by_role["voc"].at:
+            classes = layouts.class_names(self.by_role["voc"].root())
+        return layouts.listing(role, self.by_role[role].root(progress), split, classes)

@@ -1,0 +1,235 @@
+"""Run one job: a pretraining, a training stage, or a sweep of evaluations over one model."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from replication.checkpoints import read_tensors, write_tensors
+from replication.data.sources import Sources
+from replication.environment import describe
+from replication.errors import Diverged, RunError
+from replication.evaluation import evaluate
+from replication.metrics import iou, mean_iou
+from replication.network.deeplab import DeepLabV3, build, build_classifier
+from replication.network.weights import from_torchvision, load, replicate_block4
+from replication.protocol import Evaluation, Network, Pretraining, Stage
+from replication.runs import Step, Store, write_json
+from replication.training import Report, pretrain, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a job needs besides its steps; nothing here changes a result on one device."""
+
+    store: Store
+    sources: Sources
+    device: str
+    threads: int
+    checkpoint_seconds: float
+    # Files with pretrained backbones, by backbone.
+    weights: Mapping[str, Path]
+    # Told (done, total, facts) as a job goes on.
+    progress: Callable[[int, int, Mapping[str, float]], None]
+    # Asked between iterations; a training then writes a checkpoint and stops.
+    should_stop: Callable[[], bool]
+
+
+class Busy(Exception):
+    """Another process is at this job."""
+
+
+def run_job(steps: Sequence[Step], context: Context) -> None:
+    """Run the job's steps that are not done. Raises Busy if another process holds one of them."""
+    torch.set_num_threads(context.threads)
+    with ExitStack() as stack:
+        for step in steps:
+            if not stack.enter_context(context.store.lock(step)):
+                raise Busy
+        # Another process may have finished some of them since this job was handed out.
+        todo = [step for step in steps if context.store.status(step) in ("missing", "partial")]
+        if not todo:
+            return
+        folders = {step.id: context.store.begin(step) for step in todo}
+        for folder in folders.values():
+            write_json(folder / "environment.json", describe(context.device))
+        started = time.monotonic()
+        try:
+            if todo[0].kind == "evaluate":
+                outcomes = _evaluate(todo, folders, context)
+            elif todo[0].kind == "train":
+                outcomes = [_train(todo[0], folders[todo[0].id], context)]
+            else:
+                outcomes = [_pretrain(todo[0], folders[todo[0].id], context)]
+        except Diverged as failure:
+            for step in todo:
+                context.store.finish(step, {"status": "failed", "error": str(failure)})
+            raise
+        seconds = round(time.monotonic() - started, 3)
+        for step, outcome in zip(todo, outcomes, strict=True):
+            context.store.finish(step, {"status": "done", "seconds": seconds, **outcome})
+
+
+def _reporter(folder: Path, context: Context) -> Callable[[Report], None]:
+    path = folder / "log.jsonl"
+    before = path.read_text().splitlines() if path.exists() else []
+
+    def report(now: Report) -> None:
+        facts = {"loss": now.loss, "images/s": now.images_per_second}
+        if before:
+            # A run that broke off may have logged beyond its last checkpoint.
+            kept = [line for line in before if json.loads(line)["iteration"] < now.iteration]
+            path.write_text("".join(line + "\n" for line in kept))
+            before.clear()
+        with path.open("a") as log:
+            log.write(json.dumps(asdict(now)) + "\n")
+        context.progress(now.iteration, now.iterations, facts)
+
+    return report
+
+
+def _weights(store: Store, step_id: str) -> dict[str, torch.Tensor]:
+    return read_tensors(store.path(step_id) / "weights.safetensors")[0]
+
+
+def _pretrain(step: Step, folder: Path, context: Context) -> dict[str, Any]:
+    network = Network.model_validate(step.config["network"])
+    protocol = Pretraining.model_validate(step.config["pretraining"])
+    data = context.sources.classification(step.config["data"]["split"])
+    seed = step.config["seed"]
+    generator = torch.Generator().manual_seed(seed)
+    model = build_classifier(network, len(data.classes), protocol.output_stride, generator)
+    _place(model, context.device)
+    pretrain(
+        model,
+        protocol,
+        data,
+        seed=seed,
+        folder=folder,
+        report=_reporter(folder, context),
+        should_stop=context.should_stop,
+        checkpoint_seconds=context.checkpoint_seconds,
+    )
+    write_tensors(folder / "weights.safetensors", model.state_dict(), {"classes": data.classes})
+    log = _last_log(folder)
+    return {"loss": log["loss"], "iterations": log["iteration"]}
+
+
+def _train(step: Step, folder: Path, context: Context) -> dict[str, Any]:
+    network = Network.model_validate(step.config["network"])
+    stage = Stage.model_validate(step.config["stage"])
+    data = context.sources.segmentation(stage.data, stage.split)
+    seed = step.config["seed"]
+    model = build(
+        network, len(data.classes), stage.output_stride, torch.Generator().manual_seed(seed)
+    )
+    account, fresh = _start_weights(model, step, context)
+    write_json(folder / "weights-account.json", account)
+    _place(model, context.device)
+    train(
+        model,
+        stage,
+        data,
+        seed=seed,
+        folder=folder,
+        report=_reporter(folder, context),
+        should_stop=context.should_stop,
+        checkpoint_seconds=context.checkpoint_seconds,
+        fresh=fresh,
+    )
+    write_tensors(folder / "weights.safetensors", model.state_dict(), {"classes": data.classes})
+    log = _last_log(folder)
+    return {"loss": log["loss"], "iterations": log["iteration"]}
+
+
+def _start_weights(
+    model: DeepLabV3, step: Step, context: Context
+) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
+    """Load the stage's starting weights; returns the account and the BN layers left fresh."""
+    accounts = {}
+    if step.parent is None:
+        backbone = model.network.backbone
+        if backbone not in context.weights:
+            raise RunError(
+                f"this tier starts from ImageNet weights; give --weights {backbone}=FILE "
+                "(a torchvision state dict)"
+            )
+        path = context.weights[backbone]
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a file that is no checkpoint
+            raise RunError(f"{path}: cannot be loaded as weights ({error})") from None
+        account = load(model.backbone, from_torchvision(state))
+    elif step.parent.startswith("pretrain-"):
+        state = _weights(context.store, step.parent)
+        own = {
+            n.removeprefix("backbone."): t for n, t in state.items() if n.startswith("backbone.")
+        }
+        account = load(model.backbone, own)
+    else:
+        accounts["previous stage"] = vars(load(model, _weights(context.store, step.parent)))
+        return accounts, []
+    accounts["backbone"] = vars(account)
+    copied = replicate_block4(model.backbone, gamma=model.network.extra_block_gamma)
+    accounts["block5-7 from block4"] = vars(copied)
+    known = {f"backbone.{name}" for name in (*account.loaded, *copied.copied)}
+    fresh = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.BatchNorm2d) and f"{name}.running_mean" not in known
+    ]
+    return accounts, fresh
+
+
+def _evaluate(
+    steps: Sequence[Step], folders: Mapping[str, Path], context: Context
+) -> list[dict[str, Any]]:
+    network = Network.model_validate(steps[0].config["network"])
+    strategies = [Evaluation.model_validate(step.config["evaluation"]) for step in steps]
+    data = context.sources.segmentation(strategies[0].data, strategies[0].split)
+    model = DeepLabV3(network, len(data.classes), strategies[0].output_stride)
+    assert steps[0].parent is not None
+    account = load(model, _weights(context.store, steps[0].parent))
+    if account.missing or account.mismatched:
+        raise RunError(f"{steps[0].parent}: its weights do not fit this set's classes ({account})")
+    _place(model, context.device)
+
+    def progress(done: int, total: int) -> None:
+        context.progress(done, total, {})
+        if context.should_stop():
+            raise KeyboardInterrupt
+
+    counts = evaluate(model, data, strategies, progress=progress)
+    outcomes = []
+    for step, images in zip(steps, counts, strict=True):
+        counts_file = folders[step.id] / "counts.safetensors"
+        write_tensors(counts_file, {"confusion": torch.from_numpy(images)}, {})
+        (folders[step.id] / "images.txt").write_text("\n".join(data.ids) + "\n")
+        confusion = images.sum(0, dtype=np.int64)
+        per_class = zip(data.classes, iou(confusion), strict=True)
+        outcomes.append(
+            {
+                "miou": mean_iou(confusion),
+                "per_class": {n: None if np.isnan(v) else 100.0 * float(v) for n, v in per_class},
+                "images": len(data),
+                "pixels": int(confusion.sum()),
+            }
+        )
+    return outcomes
+
+
+def _place(model: torch.nn.Module, device: str) -> None:
+    model.to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _last_log(folder: Path) -> dict[str, Any]:
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    last: dict[str, Any] = json.loads(lines[-1])
+    return last

@@ -1,0 +1,1 @@
+"""The network: geometry as data, ResNet, ASPP, DeepLabv3, weights."""

@@ -1,0 +1,75 @@
+"""Atrous spatial pyramid pooling with image-level features (section 3.3, Figure 5)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvBNReLU(nn.Sequential):
+    """A convolution with batch normalisation and ReLU; `rate` dilates a 3x3 kernel."""
+
+    def __init__(
+        self, inside: int, outside: int, kernel: int, *, rate: int = 1, bn_epsilon: float
+    ) -> None:
+        padding = rate if kernel == 3 else 0
+        super().__init__(
+            nn.Conv2d(inside, outside, kernel, padding=padding, dilation=rate, bias=False),
+            nn.BatchNorm2d(outside, eps=bn_epsilon),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ASPP(nn.Module):
+    """One 1x1 branch, a 3x3 branch for every rate, optionally image pooling; then a projection.
+
+    Maps (N, inside, h, w) to (N, width, h, w). Dropout after the projection is left to the caller,
+    who owns the randomness.
+    """
+
+    def __init__(
+        self,
+        inside: int,
+        rates: Sequence[int],
+        *,
+        width: int,
+        image_pooling: bool,
+        bn_epsilon: float,
+    ) -> None:
+        super().__init__()
+        branches = [ConvBNReLU(inside, width, 1, bn_epsilon=bn_epsilon)]
+        branches += [
+            ConvBNReLU(inside, width, 3, rate=rate, bn_epsilon=bn_epsilon) for rate in rates
+        ]
+        self.branches = nn.ModuleList(branches)
+        self.image_pooling = (
+            ConvBNReLU(inside, width, 1, bn_epsilon=bn_epsilon) if image_pooling else None
+        )
+        total = len(branches) + image_pooling
+        self.project = ConvBNReLU(total * width, width, 1, bn_epsilon=bn_epsilon)
+
+    def set_rates(self, rates: Sequence[int]) -> None:
+        for branch, rate in zip(list(self.branches)[1:], rates, strict=True):
+            branch[0].dilation = branch[0].padding = (rate, rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [branch(x) for branch in self.branches]
+        if self.image_pooling is not None:
+            pooled = self.image_pooling(x.mean((2, 3), keepdim=True))
+            # Bilinear upsampling of a 1x1 map is a constant: expanding it is exact and free.
+            features.append(pooled.expand(-1, -1, *x.shape[2:]))
+        return self.project(torch.cat(features, 1))
+
+
+def dropout(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
+    """Inverted dropout with its own generator, so that a resumed run draws what it would have."""
+    if probability == 0.0 or generator is None:
+        return x
+    keep = torch.rand(x.shape, generator=generator, device=x.device) >= probability
+    return x * keep / (1.0 - probability)
+
+
+def upsample(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """Bilinear interpolation of (N, C, h, w) to (N, C, *size)."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)

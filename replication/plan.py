@@ -1,0 +1,251 @@
+"""From cells to unique steps: what there is to do, what is done, what shares what."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from replication.data.sources import Sources
+from replication.protocol import Network
+from replication.runs import Status, Step, Store
+from replication.spec import Cell, Table
+from replication.tiers import Tier, scale
+
+# The pretrained backbone is one for all seeds, as the paper's is.
+PRETRAINING_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    """One cell under one seed: its chain of trainings and its evaluation."""
+
+    table: int
+    cell: str
+    seed: int
+    chain: tuple[Step, ...]
+    evaluation: Step
+
+    @property
+    def name(self) -> str:
+        return f"table{self.table}/{self.cell}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Every step that the chosen cells need, each once, parents before children."""
+
+    tier: Tier
+    tables: tuple[Table, ...]
+    runs: tuple[CellRun, ...]
+    steps: Mapping[str, Step]
+    # For people: what a step is, by the first cell that asked for it.
+    labels: Mapping[str, str]
+
+    def of_kind(self, *kinds: str) -> list[Step]:
+        return [step for step in self.steps.values() if step.kind in kinds]
+
+    def children(self, step_id: str) -> list[Step]:
+        return [step for step in self.steps.values() if step.parent == step_id]
+
+    def roles(self) -> dict[tuple[str, str], None]:
+        """The (role, split) pairs that the steps read."""
+        return {
+            (s.config["data"]["role"], s.config["data"]["split"]): None for s in self.steps.values()
+        }
+
+
+def available(cell: Cell, tier: Tier) -> str | None:
+    """Why a cell of ours cannot be measured at this tier, or None."""
+    if cell.unavailable and not (cell.needs == "test labels" and tier.test_labels):
+        return cell.unavailable
+    return None
+
+
+def build(
+    tables: Sequence[Table],
+    tier: Tier,
+    sources: Sources,
+    seeds: Sequence[int],
+    *,
+    only: Iterable[str] | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> Plan:
+    """Plan the cells of `tables`, or only those named `tableN/cell`, under every seed.
+
+    `weights` are the hashes of pretrained backbones given by file, for tiers that do not pretrain.
+    """
+    wanted = set(only) if only is not None else None
+    fingerprint = cache(sources.fingerprint)
+    runs: list[CellRun] = []
+    steps: dict[str, Step] = {}
+    labels: dict[str, str] = {}
+    for seed in seeds:
+        for table in tables:
+            for cell in table.cells:
+                name = f"table{table.number}/{cell.id}"
+                skip = cell.network is None or available(cell, tier)
+                if skip or (wanted is not None and name not in wanted):
+                    continue
+                scaled = scale(cell, tier)
+                chain = _chain(scaled, tier, fingerprint, seed, weights or {})
+                evaluation = _evaluation(scaled, chain[-1], fingerprint)
+                runs.append(
+                    CellRun(
+                        table=table.number,
+                        cell=cell.id,
+                        seed=seed,
+                        chain=chain,
+                        evaluation=evaluation,
+                    )
+                )
+                for step in (*chain, evaluation):
+                    steps.setdefault(step.id, step)
+                    labels.setdefault(step.id, _label(step, name, seed))
+    return Plan(tier=tier, tables=tuple(tables), runs=tuple(runs), steps=steps, labels=labels)
+
+
+def _chain(
+    cell: Cell, tier: Tier, fingerprint: Any, seed: int, weights: Mapping[str, str]
+) -> tuple[Step, ...]:
+    network = cell.network
+    assert network is not None
+    chain: list[Step] = []
+    initial = None
+    if tier.pretraining is not None:
+        config = {
+            "network": backbone_only(network).model_dump(mode="json"),
+            "pretraining": tier.pretraining.model_dump(mode="json"),
+            "data": _data("imagenet", "train", fingerprint),
+            "seed": PRETRAINING_SEED,
+        }
+        chain.append(Step(kind="pretrain", config=config, parent=None))
+    else:
+        initial = {
+            "backbone": network.backbone,
+            "sha256": weights.get(network.backbone, "missing"),
+        }
+    for named in cell.stages:
+        stage = named.stage
+        config = {
+            "network": network.model_dump(mode="json"),
+            "stage": stage.model_dump(mode="json"),
+            "data": _data(stage.data, stage.split, fingerprint),
+            "seed": seed,
+        }
+        if initial is not None and not chain:
+            config["initial"] = initial
+        parent = chain[-1].id if chain else None
+        chain.append(Step(kind="train", config=config, parent=parent))
+    return tuple(chain)
+
+
+def _evaluation(cell: Cell, trained: Step, fingerprint: Any) -> Step:
+    evaluation = cell.evaluation
+    assert evaluation is not None and cell.network is not None
+    config = {
+        "network": cell.network.model_dump(mode="json"),
+        "evaluation": evaluation.model_dump(mode="json"),
+        "data": _data(evaluation.data, evaluation.split, fingerprint),
+    }
+    return Step(kind="evaluate", config=config, parent=trained.id)
+
+
+def _data(role: str, split: str, fingerprint: Any) -> dict[str, str]:
+    return {"role": role, "split": split, "fingerprint": fingerprint(role, split)}
+
+
+def backbone_only(network: Network) -> Network:
+    """The network that pretraining sees: what is not the backbone's is set to its plainest."""
+    return network.model_copy(
+        update={
+            "last_block": 4,
+            "multi_grid": (1, 1, 1),
+            "head": "cascade",
+            "atrous_rates": (),
+            "image_pooling": False,
+            "dropout": 0.0,
+            "align_corners": True,
+            "extra_block_gamma": 1.0,
+            "head_width": 1,
+        }
+    )
+
+
+def _label(step: Step, cell: str, seed: int) -> str:
+    if step.kind == "pretrain":
+        return f"pretrain {step.config['network']['backbone']}"
+    if step.kind == "evaluate":
+        return f"evaluate {cell} seed {seed}"
+    stage = step.config["stage"]
+    return f"train {cell} on {stage['data']} {stage['split']} seed {seed}"
+
+
+def sweeps(steps: Iterable[Step]) -> list[list[Step]]:
+    """Evaluations of one model on one split that can share their forward passes."""
+    groups: dict[tuple[str, ...], list[Step]] = {}
+    for step in steps:
+        evaluation, data = step.config["evaluation"], step.config["data"]
+        key = (str(step.parent), data["fingerprint"], str(evaluation["crop_size"]))
+        groups.setdefault(key, []).append(step)
+    return list(groups.values())
+
+
+def work(step: Step) -> float:
+    """A step's cost in arbitrary units, to weigh steps against each other in a progress bar."""
+    if step.kind == "evaluate":
+        one = step.config["evaluation"]
+        passes = sum(scale**2 for scale in one["scales"]) * (2 if one["flip"] else 1)
+        return 100.0 * passes * max(1.0, (16 / one["output_stride"]) ** 2) / 10
+    protocol = step.config["stage"] if step.kind == "train" else step.config["pretraining"]
+    images = protocol["iterations"] * protocol["batch_size"] * (protocol["crop_size"] / 513) ** 2
+    network = step.config["network"]
+    blocks = 4 + 2 * (network["last_block"] - 3) + 3 * (network["head"] == "aspp")
+    ratio = max(0.1, (16 / protocol["output_stride"]) ** 2)
+    return float(images) * (4 + (blocks - 4) * ratio) / 10
+
+
+def overview(plan: Plan, store: Store) -> dict[str, Any]:
+    """What `--dry-run --json` prints: cells, steps, and how many of them are unique and done."""
+    status: dict[str, Status] = {id_: store.status(step) for id_, step in plan.steps.items()}
+    trainings, evaluations = plan.of_kind("pretrain", "train"), plan.of_kind("evaluate")
+
+    def tally(steps: Sequence[Step]) -> dict[str, int]:
+        states = [status[step.id] for step in steps]
+        return {"unique": len(steps)} | {
+            name: states.count(name) for name in ("done", "failed", "partial", "missing")
+        }
+
+    return {
+        "tier": plan.tier.name,
+        "cells": [
+            {
+                "table": run.table,
+                "cell": run.cell,
+                "seed": run.seed,
+                "training": [step.id for step in run.chain],
+                "evaluation": run.evaluation.id,
+                "status": _cell_status(run, status),
+            }
+            for run in plan.runs
+        ],
+        "trainings": tally(trainings),
+        "evaluations": tally(evaluations),
+        "steps": [
+            {
+                "id": id_,
+                "kind": step.kind,
+                "label": plan.labels[id_],
+                "parent": step.parent,
+                "status": status[id_],
+                "config": step.config,
+            }
+            for id_, step in plan.steps.items()
+        ],
+    }
+
+
+def _cell_status(run: CellRun, status: Mapping[str, Status]) -> str:
+    states = [status[step.id] for step in (*run.chain, run.evaluation)]
+    if status[run.evaluation.id] == "done":
+        return "done"
+    return "failed" if "failed" in states else "missing"

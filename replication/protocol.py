@@ -1,0 +1,112 @@
+"""The vocabulary of an experiment: network, training stage, evaluation.
+
+Every number that changes a result is a field here, named as the paper names it. Fields marked
+"ledger" are decisions that the paper leaves open; `ledger.toml` gives each its reason. Nothing
+here imports torch.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _power_of_two(value: int) -> int:
+    if not (4 <= value <= 256 and value & (value - 1) == 0):
+        raise ValueError("must be a power of two from 4 to 256")
+    return value
+
+
+OutputStride = Annotated[int, AfterValidator(_power_of_two)]
+UnitRates = tuple[Positive, Positive, Positive]
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(Frozen):
+    """One DeepLabv3 network, all but its number of classes (the data's)."""
+
+    backbone: Literal["resnet50", "resnet101"]
+    last_block: Annotated[int, Field(ge=4, le=7)]
+    multi_grid: UnitRates
+    head: Literal["cascade", "aspp"]
+    # Rates of the 3x3 branches at output stride 16; doubled at 8, halved at 32 (section 3.3).
+    atrous_rates: tuple[Positive, ...]
+    image_pooling: bool
+
+    stride_unit: Literal["first", "last"]  # ledger
+    first_unit_rate: Literal["block", "previous"]  # ledger
+    align_corners: bool  # ledger
+    dropout: Fraction  # ledger
+    bn_epsilon: Annotated[float, Field(gt=0)]  # ledger
+    # Factor on the last BN gamma of each copied unit in block5-7: 1 is a plain copy.
+    extra_block_gamma: Annotated[float, Field(ge=0, le=1)]  # ledger
+
+    # What a tier scales. At full size: ResNet's own units and widths, and a stem of stride 4.
+    units: tuple[Positive, Positive, Positive, Literal[3]]
+    widths: tuple[Positive, Positive, Positive, Positive]
+    stem_width: Positive
+    stem_stride: Literal[1, 2, 4]
+    head_width: Positive
+
+
+class Stage(Frozen):
+    """One training on one split, starting from the weights of the stage before it."""
+
+    data: Literal["voc", "coco", "cityscapes"]
+    split: str
+    output_stride: OutputStride
+    crop_size: Annotated[int, Field(ge=9)]
+    batch_size: Positive
+    iterations: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    power: Annotated[float, Field(ge=0)]
+    momentum: Fraction  # ledger
+    weight_decay: Annotated[float, Field(ge=0)]  # ledger
+    head_learning_rate_factor: Annotated[float, Field(gt=0)]  # ledger
+    batch_norm: Literal["trained", "frozen"]
+    frozen_bn: Literal["statistics", "all"]  # ledger: what "frozen" freezes
+    bn_decay: Fraction
+    upsample_logits: bool
+    loss_normalisation: Literal["valid", "all"]  # ledger
+    scale_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    scale_step: Annotated[float, Field(ge=0)]  # ledger: 0 draws scales continuously
+    flip: bool
+    # Classes whose images stand twice in the list: the paper's bootstrapping on hard images.
+    duplicate: tuple[str, ...]
+    # Asynchronous replicas: each gradient is taken on weights replicas - 1 updates old.
+    replicas: Positive
+
+
+class Pretraining(Frozen):
+    """Where the backbone's weights come from: a classification training on the role `imagenet`."""
+
+    crop_size: Annotated[int, Field(ge=9)]
+    output_stride: OutputStride
+    batch_size: Positive
+    iterations: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    power: Annotated[float, Field(ge=0)]
+    momentum: Fraction
+    weight_decay: Annotated[float, Field(ge=0)]
+    bn_decay: Fraction
+    # Each iteration draws one of these for block4; ((1, 1, 1),) is plain pretraining.
+    multi_grids: tuple[UnitRates, ...]
+
+
+class Evaluation(Frozen):
+    """One inference strategy on one split."""
+
+    data: Literal["voc", "coco", "cityscapes"]
+    split: str
+    output_stride: OutputStride
+    # Every image is padded at the bottom and right to at least this, and evaluated whole.
+    crop_size: Annotated[int, Field(ge=9)]
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)]
+    flip: bool

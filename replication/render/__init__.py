@@ -1,0 +1,32 @@
+"""Results drawn: for the terminal, and as Markdown, LaTeX, CSV and JSON files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from replication.files import write_atomically
+from replication.render.csv_json import to_csv, to_json
+from replication.render.index import index
+from replication.render.latex import latex
+from replication.render.markdown import markdown
+from replication.render.terminal import terminal
+from replication.results import TableResult
+
+__all__ = ["summary", "terminal", "write"]
+
+
+def write(result: TableResult, folder: Path) -> list[Path]:
+    """Write tableNN.md, .csv, .json and .tex into the folder; returns their paths."""
+    # All are drawn before the first is written, so that a fault leaves the old files together.
+    drawn = {
+        "md": markdown(result),
+        "csv": to_csv(result),
+        "json": to_json(result),
+        "tex": latex(result),
+    }
+    name = f"table{result.number:02d}"
+    return [write_atomically(folder / f"{name}.{kind}", text) for kind, text in drawn.items()]
+
+
+def summary(results: Sequence[TableResult], folder: Path) -> Path:
+    """Write index.md, which lists the tables with their measured cells and claims."""
+    return write_atomically(folder / "index.md", index(results))

@@ -1,0 +1,68 @@
+"""A table's result on a terminal."""
+
+from rich import box
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from replication.render.layout import Entry, Sheet, lay_out
+from replication.results import TableResult
+
+STYLES = {
+    "holds": "green",
+    "reproduced": "green",
+    "fails": "red",
+    "failed": "red",
+    "below": "red",
+    "above": "yellow",
+    "undecided": "yellow",
+    "inconclusive": "yellow",
+    "not run": "dim",
+    "unavailable": "dim",
+    "published": "dim",
+}
+
+
+def terminal(result: TableResult, console: Console) -> None:
+    """Print it; colours add nothing that the words do not say."""
+    sheet = lay_out(result, compact=True)
+    parts: list[Text | Table | Padding] = [
+        Text(),
+        Text(f"Table {result.number}. {result.title}", style="bold"),
+        Text(result.source, style="dim"),
+    ]
+    if result.notice:
+        parts.append(Text(result.notice, style="yellow"))
+    parts += [_table(sheet), Text(sheet.legend, style="dim")]
+    parts += [Text(f"({mark}) {text}", style="dim") for mark, text in sheet.footnotes]
+    parts += [Text(note, style="dim") for note in result.notes]
+    parts += [Text(f"{c.cell}: {c.note}", style="dim") for c in result.cells if c.note]
+    for claim in result.claims:
+        said = Text.assemble(
+            (claim.verdict, f"bold {STYLES[claim.verdict]}"),
+            f": “{claim.says}” ",
+            (f"({claim.where})", "dim"),
+        )
+        parts += [Text(), said, Padding(Text(claim.basis), (0, 0, 0, 2))]
+    console.print(Group(*parts), highlight=False)
+
+
+def _table(sheet: Sheet) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading, align in zip(sheet.headings, sheet.align, strict=True):
+        # Columns of ticks are as wide as their heading: "MG (1, 2, 4)" takes two lines.
+        shown = heading.replace(" (", "\n(") if align == "center" else heading
+        table.add_column(Text(shown), justify=align)
+    for group in sheet.groups:
+        for row in group:
+            table.add_row(*map(_entry, row))
+        table.add_section()
+    return table
+
+
+def _entry(entry: Entry) -> Text:
+    text = Text("✓" if entry.tick else entry.text, style=STYLES.get(entry.text, ""))
+    if entry.bold:
+        text.stylize("bold")
+    return text.append(f" ({entry.mark})") if entry.mark else text

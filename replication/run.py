@@ -1,0 +1,294 @@
+"""The command: plan, run what is missing, judge, render.
+
+python -m replication.run --table 3
+python -m replication.run --all --tier smoke
+python -m replication.run --all --dry-run
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from rich.console import Console
+
+from replication import render
+from replication.collect import judged
+from replication.data.sources import Sources
+from replication.errors import DataError, ReplicationError
+from replication.plan import Plan, build, overview, work
+from replication.progress import RunDisplay
+from replication.runs import Store
+from replication.spec import Table, load_tables
+from replication.spec_checks import nearest
+from replication.tiers import Tier, load_tier
+from replication.verdict import TableResult
+from replication.workers import Options, Summary, run
+
+HOME = Path(__file__).resolve().parents[1]
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m replication.run",
+        description="Replicate the tables of DeepLabv3 (arXiv:1706.05587).",
+        epilog="Exit status: 0 done, 1 something failed or was not run, 2 wrong input, "
+        "130 interrupted (run the same command again to go on).",
+    )
+    what = result.add_argument_group("what to run")
+    what.add_argument("--table", type=int, action="append", metavar="N", help="a table; repeatable")
+    what.add_argument("--all", action="store_true", help="every table, and Figure 4")
+    what.add_argument(
+        "--cell", action="append", metavar="tableN/ID", help="one cell of a table; repeatable"
+    )
+    what.add_argument("--list", action="store_true", help="list tables and cells, run nothing")
+    how = result.add_argument_group("how")
+    how.add_argument("--tier", default="micro", metavar="NAME", help="default: micro; or a .toml")
+    how.add_argument("--seeds", type=int, metavar="K", help="seeds a cell (default: the tier's)")
+    how.add_argument(
+        "--data", action="append", default=[], metavar="ROLE=PATH", help="real data for a role"
+    )
+    how.add_argument(
+        "--weights", action="append", default=[], metavar="BACKBONE=FILE",
+        help="pretrained ImageNet weights, for tiers that do not pretrain",
+    )  # fmt: skip
+    how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    how.add_argument("--workers", type=int, metavar="N", help="steps side by side")
+    how.add_argument(
+        "--checkpoint-seconds", type=float, default=60.0, metavar="S",
+        help="how often a training saves its state (default: 60)",
+    )  # fmt: skip
+    how.add_argument("--fail-fast", action="store_true", help="start nothing after a failure")
+    where = result.add_argument_group("where")
+    where.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    where.add_argument("--tables", type=Path, default=HOME / "tables", metavar="DIR")
+    where.add_argument("--tiers", type=Path, default=HOME / "tiers", metavar="DIR")
+    only = result.add_argument_group("look only")
+    only.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
+    only.add_argument("--json", action="store_true", help="with --dry-run or --list: as JSON")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    try:
+        return _main(options, console)
+    except ReplicationError as problem:
+        print("\n".join(f"error: {line}" for line in str(problem).splitlines()), file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _main(options: argparse.Namespace, console: Console) -> int:
+    tier = load_tier(options.tier, options.tiers)
+    every = load_tables(options.tables)
+    tables, cells = _chosen(options, every)
+    if options.list:
+        _list(every, options.json, console)
+        return EXIT_OK
+    seeds = _seeds(options.seeds, tier)
+    sources = Sources.of(tier.data, _pairs(options.data, "--data", "ROLE=PATH"))
+    weights = {b: Path(p) for b, p in _pairs(options.weights, "--weights", "BACKBONE=FILE").items()}
+    hashes = {backbone: _hash(path) for backbone, path in weights.items()}
+    store = Store(options.results / tier.name)
+    full = build(tables, tier, sources, seeds, weights=hashes)
+    plan = build(tables, tier, sources, seeds, weights=hashes, only=cells) if cells else full
+    if options.dry_run:
+        _dry_run(plan, store, options.json, console)
+        return EXIT_OK
+    store.prepare()
+    _prepare_data(plan, store, sources, console)
+    device, workers = _device(options.device), options.workers
+    summary = _run(
+        plan,
+        store,
+        sources,
+        Options(
+            device=device,
+            workers=workers or ((os.cpu_count() or 1) if device == "cpu" else 1),
+            threads=tier.threads,
+            checkpoint_seconds=options.checkpoint_seconds,
+            fail_fast=options.fail_fast,
+            weights=weights,
+        ),
+        console,
+    )
+    results = judged(full, store, summary.failed)
+    folder = store.folder / "tables"
+    for result in results:
+        render.terminal(result, console)
+        render.write(result, folder)
+    render.summary(results, folder)
+    if options.all:
+        _figure4(store.folder / "figures")
+    _close(plan, summary, results, folder, console)
+    if summary.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_OK if summary.ok else EXIT_FAILED
+
+
+def _chosen(options: argparse.Namespace, every: Sequence[Table]) -> tuple[list[Table], list[str]]:
+    numbers = {table.number for table in every}
+    known = [f"table{table.number}/{cell.id}" for table in every for cell in table.cells]
+    cells = options.cell or []
+    for cell in cells:
+        if cell not in known:
+            raise ReplicationError(
+                f"--cell {cell}: no such cell{nearest(cell, known)}; `--list` names them all"
+            )
+    for number in options.table or []:
+        if number not in numbers:
+            listed = ", ".join(map(str, sorted(numbers)))
+            raise ReplicationError(f"--table {number}: no such table; there are {listed}")
+    wanted = set(options.table or []) | {int(c.split("/")[0].removeprefix("table")) for c in cells}
+    if options.all:
+        wanted = numbers
+        cells = []
+    elif not wanted and not options.list:
+        raise ReplicationError("nothing to do: give --table N, --cell tableN/ID or --all")
+    # A table asked for as a whole runs as a whole, whatever cells are named beside it.
+    whole = {f"table{number}/" for number in options.table or []}
+    if cells:
+        cells = [c for c in known if c in cells or any(c.startswith(w) for w in whole)]
+    return [table for table in every if table.number in wanted], cells
+
+
+def _seeds(count: int | None, tier: Tier) -> list[int]:
+    if count is not None and count < 1:
+        raise ReplicationError(f"--seeds {count}: must be at least 1")
+    return list(range(tier.first_seed, tier.first_seed + (count or tier.seeds)))
+
+
+def _pairs(given: Sequence[str], option: str, form: str) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise ReplicationError(f"{option} {text}: must be {form}")
+        pairs[name] = value
+    return pairs
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ReplicationError(f"--weights: {path}: {error.strerror}") from None
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not torch.cuda.is_available():
+        raise ReplicationError(f"--device {name}: no such device here; use --device cpu")
+    return name
+
+
+def _prepare_data(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
+    """Find, make, check and decode every split that unfinished steps read, before any training."""
+    todo = [step for step in plan.steps.values() if store.status(step) in ("missing", "partial")]
+    needed = {(s.config["data"]["role"], s.config["data"]["split"]): None for s in todo}
+    problems: dict[str, None] = {}
+    with console.status("") as status:
+        for role, split in needed:
+
+            def show(done: int, total: int, text: str = f"data {role} {split}") -> None:
+                if done % 100 == 0 or done == total:
+                    status.update(f"{text}: {done}/{total}")
+
+            try:
+                if role == "imagenet":
+                    sources.classification(split, show)
+                else:
+                    sources.segmentation(role, split, show)
+            except DataError as problem:
+                problems[str(problem)] = None
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _run(plan: Plan, store: Store, sources: Sources, options: Options, console: Console) -> Summary:
+    todo = [step for step in plan.steps.values() if store.status(step) in ("missing", "partial")]
+    display = RunDisplay(plan, len(plan.steps) - len(todo), console)
+    with display.expect(sum(map(work, todo))):
+        return run(plan, store, sources, options, display)
+
+
+def _figure4(folder: Path) -> None:
+    from figures.fig4 import write
+
+    write(folder)
+
+
+def _list(tables: Sequence[Table], as_json: bool, console: Console) -> None:
+    if as_json:
+        listed = [
+            {"table": t.number, "title": t.title, "cells": [cell.id for cell in t.cells]}
+            for t in tables
+        ]
+        print(json.dumps(listed, indent=1))
+        return
+    for table in tables:
+        console.print(f"[bold]Table {table.number}[/bold]  {table.title}", highlight=False)
+        for cell in table.cells:
+            published = "" if cell.published is None else f"{cell.published:6.2f}"
+            name = f"table{table.number}/{cell.id}"
+            what = cell.unavailable or ("published only" if cell.network is None else "")
+            console.print(f"  {name:<34} {published:>6}  {what}", highlight=False, markup=False)
+
+
+def _dry_run(plan: Plan, store: Store, as_json: bool, console: Console) -> None:
+    shown = overview(plan, store)
+    if as_json:
+        print(json.dumps(shown, indent=1))
+        return
+    for cell in shown["cells"]:
+        chain = " → ".join(id_ for id_ in (*cell["training"], cell["evaluation"]))
+        name = f"table{cell['table']}/{cell['cell']} seed {cell['seed']}"
+        console.print(f"{name:<40} {cell['status']:<8} {chain}", markup=False, highlight=False)
+    cells = len(shown["cells"])
+    console.print(f"\n{cells} cells at the {plan.tier.name} tier", highlight=False)
+    for kind in ("trainings", "evaluations"):
+        tally = shown[kind]
+        states = ", ".join(f"{n} {state}" for state, n in tally.items() if state != "unique" and n)
+        console.print(f"{tally['unique']} unique {kind}: {states or 'none'}", highlight=False)
+    named = len(plan.runs) * 1
+    chains = sum(len(run.chain) for run in plan.runs)
+    console.print(f"without sharing: {chains} trainings and {named} evaluations", highlight=False)
+
+
+def _close(
+    plan: Plan, summary: Summary, results: Sequence[TableResult], folder: Path, console: Console
+) -> None:
+    """The closing summary: done, failed with its log, not run."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(
+        f"{len(summary.done)} of {len(plan.steps)} steps done ({len(summary.ran)} in this run), "
+        f"{len(summary.failed)} failed, {len(summary.not_run)} not run"
+    )
+    for id_, problem in summary.failed.items():
+        say(f"failed   {plan.labels[id_]} ({id_}): {problem}")
+    for id_, why in summary.not_run.items():
+        say(f"not run  {plan.labels[id_]}: {why}")
+    if results:
+        say(
+            f"tables: {folder}{os.sep}table*.md, .csv, .json, .tex; overview: {folder / 'index.md'}"
+        )
+    if summary.interrupted:
+        say("interrupted: run the same command again to go on from the checkpoints")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

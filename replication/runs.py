@@ -1,0 +1,178 @@
+"""The record of every step on disk.
+
+    RESULTS/TIER/steps/KIND-ID/          a finished step: config, environment, log, weights or
+                                         counts, outcome
+    RESULTS/TIER/steps/KIND-ID.partial/  a step under way or broken off: config, checkpoint, log
+    RESULTS/TIER/locks/KIND-ID.lock      held by the process that runs the step
+
+A record is written beside and renamed into place; a step is finished when its outcome exists.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from replication.errors import RunError
+
+# Raised whenever the same configuration would give other numbers: old records are then left alone.
+VERSION = 1
+
+Kind = Literal["pretrain", "train", "evaluate"]
+Status = Literal["done", "failed", "partial", "missing"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One unit of work. `config` is all that decides its result; it starts from `parent`."""
+
+    kind: Kind
+    config: Mapping[str, Any]
+    parent: str | None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "kind": self.kind,
+            "config": self.config,
+            "parent": self.parent,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        return f"{self.kind}-{sha256(text.encode()).hexdigest()[:16]}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class Store:
+    """The steps of one results folder and tier."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.steps = folder / "steps"
+
+    def prepare(self) -> None:
+        """Make the folder and make sure that it can be written."""
+        try:
+            self.steps.mkdir(parents=True, exist_ok=True)
+            (self.folder / "locks").mkdir(exist_ok=True)
+            probe = self.steps / f".probe-{os.getpid()}"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: cannot write results here ({error.strerror}); "
+                "choose another folder with --results"
+            ) from None
+
+    def path(self, step_id: str) -> Path:
+        return self.steps / step_id
+
+    def partial(self, step_id: str) -> Path:
+        return self.steps / f"{step_id}.partial"
+
+    def status(self, step: Step) -> Status:
+        """Where a step stands; a finished one must have been made from the same configuration."""
+        if (self.path(step.id) / "outcome.json").is_file():
+            self._check_config(step)
+            return "failed" if self.outcome(step.id)["status"] == "failed" else "done"
+        return "partial" if self.partial(step.id).is_dir() else "missing"
+
+    def outcome(self, step_id: str) -> dict[str, Any]:
+        return read_json(self.path(step_id) / "outcome.json")
+
+    def _check_config(self, step: Step) -> None:
+        file = self.path(step.id) / "config.json"
+        recorded, planned = read_json(file), json.loads(json.dumps(step.identity))
+        if recorded != planned:
+            changes = "; ".join(differences(recorded, planned))
+            raise RunError(
+                f"{file}: the record was made from another configuration ({changes}); "
+                "move it away to run this step"
+            )
+
+    @contextmanager
+    def lock(self, step: Step) -> Iterator[bool]:
+        """Hold the step for this process; False if another process holds it.
+
+        The lock is the operating system's: it ends with the process, however that ends.
+        """
+        lock = FileLock(self.folder / "locks" / f"{step.id}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def begin(self, step: Step) -> Path:
+        """The step's working folder, with what an earlier, broken-off run left in it."""
+        folder = self.partial(step.id)
+        folder.mkdir(exist_ok=True)
+        write_json(folder / "config.json", step.identity)
+        return folder
+
+    def finish(self, step: Step, outcome: Mapping[str, Any]) -> None:
+        """Turn the working folder into the step's record."""
+        folder, target = self.partial(step.id), self.path(step.id)
+        for leftover in folder.glob("checkpoint*"):
+            leftover.unlink()
+        write_json(folder / "outcome.json", outcome)
+        if target.exists():  # a damaged record, without an outcome
+            shutil.rmtree(target)
+        os.replace(folder, target)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises RunError for a file that is cut short or no JSON."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}: damaged ({error}); move {path.parent} away to run it again"
+        ) from None
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write beside, then rename into place."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w") as file:
+            json.dump(content, file, indent=1, sort_keys=True, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def differences(recorded: Any, planned: Any, at: str = "") -> list[str]:
+    """Every leaf at which two configurations differ, as `key: recorded, planned`."""
+    if isinstance(recorded, dict) and isinstance(planned, dict):
+        keys = sorted(recorded.keys() | planned.keys())
+        return [
+            line
+            for key in keys
+            for line in differences(recorded.get(key), planned.get(key), f"{at}.{key}".strip("."))
+        ]
+    return [] if recorded == planned else [f"{at}: {recorded!r} recorded, {planned!r} planned"]

@@ -1,0 +1,326 @@
+"""The specs of the paper's tables: reads `tables/`, checks it, and resolves every cell's protocol.
+
+A table's file says what the table changes in protocol.toml, lists its cells with the published
+numbers (or two axes and a matrix of numbers), and quotes the paper's claims about them. A mistake
+is told with file, key, value and what is allowed, all mistakes at once. Nothing here imports torch.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from replication.errors import SpecError
+from replication.protocol import Evaluation, Network, Stage
+from replication.spec_cells import Axis, Draft, Grid, id_part, read_grid, read_list, text
+from replication.spec_checks import (
+    INVALID,
+    Place,
+    checked,
+    display,
+    fields,
+    frozen,
+    nearest,
+    read_toml,
+    show,
+    tables,
+)
+from replication.spec_claims import Claim, Text, read_claims
+from replication.spec_protocol import (
+    EVALUATION_TYPES,
+    MAIN_STAGE,
+    TRAINING_TYPES,
+    Changes,
+    NamedStage,
+    Protocol,
+    load_protocol,
+    read_chain,
+    read_stages,
+    resolve,
+)
+
+__all__ = [
+    "Axis",
+    "Cell",
+    "Claim",
+    "Column",
+    "Grid",
+    "NamedStage",
+    "Table",
+    "id_part",
+    "load_tables",
+    "text",
+]
+
+PROTOCOL_FILE = "protocol.toml"
+TABLE_TYPES: dict[str, Any] = {
+    "number": Annotated[int, Field(ge=1)],
+    "title": Text,
+    "source": Text,
+    "notes": tuple[Text, ...],
+    "bold": str,
+}
+TABLE_PARTS = ("training", "evaluation", "stages", "chain", "columns", "grid", "cells", "claims")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One number of a table, and all that is needed to measure it again.
+
+    Rows of others' methods, and rows that cannot be replicated anywhere, have no network and no
+    evaluation, and no stages.
+    """
+
+    id: str
+    table: int
+    # What the row is called where the table names its rows; "" elsewhere.
+    label: str = ""
+    # The fields that tell this cell from its neighbours, for drawing.
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    # Another's method: published only.
+    method: str | None = None
+    published: float | None = None
+    # Further published numbers, by name: `relative_time` in Table 11.
+    also: Mapping[str, float] = field(default_factory=dict)
+    note: str | None = None
+    # Why the row cannot be measured; with `needs`, only at tiers whose data lack that.
+    unavailable: str | None = None
+    needs: str | None = None
+    network: Network | None = None
+    stages: tuple[NamedStage, ...] = ()
+    evaluation: Evaluation | None = None
+    # Every field that the table or the cell sets, and where: a tier may scale it, not set it.
+    sets: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"table{self.table}/{self.id}"
+
+    @property
+    def main(self) -> Stage | None:
+        """The stage that the table is about: `train`, or the last one."""
+        if not self.stages:
+            return None
+        by_name = {one.name: one.stage for one in self.stages}
+        return by_name.get(MAIN_STAGE, self.stages[-1].stage)
+
+    def value(self, key: str) -> Any:
+        """The value of a column's key; None where the row has none."""
+        if key == "chain":
+            return tuple(one.name for one in self.stages)
+        if key == "label":
+            return self.label
+        if key.startswith("also."):
+            return self.also.get(key.removeprefix("also."))
+        if key.startswith("evaluation."):
+            return getattr(self.evaluation, key.removeprefix("evaluation."), None)
+        return getattr(self.network, key, getattr(self.main, key, None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a drawn table: the value, or a tick where it is (or is not) a given one."""
+
+    title: str
+    key: str
+    tick: Any = None
+    tick_unless: Any = None
+
+    def text(self, cell: Cell) -> str:
+        """What stands in the column for this cell."""
+        value = cell.value(self.key)
+        if value is None:
+            return ""
+        if self.tick is not None:
+            ticked = self.tick in value if self.key == "chain" else value == self.tick
+            return "✓" if ticked else ""
+        if self.tick_unless is not None:
+            return "✓" if value != self.tick_unless else ""
+        return text(self.key, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of the paper."""
+
+    number: int
+    title: str
+    source: str
+    notes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    claims: tuple[Claim, ...]
+    # Set where the table is drawn as axes and a matrix; else `columns` says how.
+    grid: Grid | None
+    columns: tuple[Column, ...]
+    # The cell that the paper sets in bold.
+    bold: str | None
+
+    def cell(self, cell_id: str) -> Cell:
+        """The cell of that id. Raises KeyError."""
+        for cell in self.cells:
+            if cell.id == cell_id:
+                return cell
+        raise KeyError(cell_id)
+
+
+def load_tables(folder: Path, numbers: Sequence[int] | None = None) -> list[Table]:
+    """The tables of `folder` by number, or only those in `numbers`, in that order.
+
+    Raises SpecError with every problem of every file, one a line.
+    """
+    problems: list[str] = []
+    where = Place(display(folder), problems=problems)
+    files = sorted(folder.glob("*.toml")) if folder.is_dir() else []
+    if not files:
+        raise SpecError(f"{where}: no such folder of tables (it must hold table*.toml)")
+    protocol = load_protocol(folder / PROTOCOL_FILE, problems)
+    found: dict[int, tuple[str, Table]] = {}
+    for path in files:
+        place = Place(display(path), problems=problems)
+        if path.name == PROTOCOL_FILE:
+            continue
+        if not re.fullmatch(r"table\w*", path.stem):
+            place.problem(f"must be named {PROTOCOL_FILE} or table*.toml")
+        elif (content := read_toml(path, place)) is not None and protocol is not None:
+            table = _table(place, content, protocol)
+            if table is not None and table.number in found:
+                other = found[table.number][0]
+                place.at("number").problem(f"{table.number} is already the number of {other}")
+            elif table is not None:
+                found[table.number] = (place.file, table)
+    for number in numbers or ():
+        if number not in found and not problems:
+            where.problem(f"no table {number}; known: {', '.join(map(str, sorted(found)))}")
+    if problems:
+        raise SpecError("\n".join(problems))
+    return [found[number][1] for number in (sorted(found) if numbers is None else numbers)]
+
+
+def _table(place: Place, content: Mapping[str, Any], protocol: Protocol) -> Table | None:
+    before = len(place.problems)
+    required = ("number", "title", "source")
+    head = fields(place, content, TABLE_TYPES, required=required, apart=TABLE_PARTS)
+    stages = read_stages(place.at("stages"), content.get("stages", {}))
+    changes = Changes(
+        training=fields(place.at("training"), content.get("training", {}), TRAINING_TYPES),
+        evaluation=fields(place.at("evaluation"), content.get("evaluation", {}), EVALUATION_TYPES),
+        stages=stages,
+        chain=read_chain(place.at("chain"), content["chain"], stages)
+        if "chain" in content
+        else None,
+    )
+    grid, drafts, claims = None, list[Draft](), tuple[Claim, ...]()
+    if ("grid" in content) == ("cells" in content):
+        place.problem("must have either [grid] or [[cells]]")
+    elif "grid" in content:
+        grid, drafts = read_grid(place.at("grid"), content["grid"])
+    else:
+        drafts = read_list(place.at("cells"), content["cells"], stages)
+    ids = [draft.head.get("id") for draft in drafts]
+    if drafts and None not in ids:
+        claims = _check_names(place, content, head, drafts)
+    columns = _columns(place.at("columns"), content.get("columns", []), stages, drafts)
+    # What the parts say together is checked once each part holds.
+    if len(place.problems) > before:
+        return None
+    cells = [_cell(place, draft, head["number"], protocol, changes) for draft in drafts]
+    return Table(
+        number=head["number"],
+        title=head["title"],
+        source=head["source"],
+        notes=head.get("notes", ()),
+        cells=tuple(cells),
+        claims=claims,
+        grid=grid,
+        columns=columns,
+        bold=head.get("bold"),
+    )
+
+
+def _check_names(
+    place: Place, content: Mapping[str, Any], head: Mapping[str, Any], drafts: Sequence[Draft]
+) -> tuple[Claim, ...]:
+    """Check what goes by a cell's name: the ids themselves, `bold` and the claims."""
+    seen: dict[str, Place] = {}
+    for draft in drafts:
+        cell = draft.head["id"]
+        if cell in seen:
+            draft.place.at("id").problem(f'"{cell}" is already the id of {seen[cell].path}')
+        seen.setdefault(cell, draft.place)
+    if "bold" in head and head["bold"] not in seen:
+        place.at("bold").problem(f'no cell "{head["bold"]}"; {nearest(head["bold"], seen)}')
+    others = {draft.head["id"] for draft in drafts if "method" in draft.head}
+    ours = [cell for cell in seen if cell not in others]
+    return read_claims(place.at("claims"), content.get("claims", []), ours, others)
+
+
+def _columns(
+    place: Place, value: Any, stages: Mapping[str, Any], drafts: Sequence[Draft]
+) -> tuple[Column, ...]:
+    also = {name: float for draft in drafts for name in draft.head.get("also", {})}
+    kinds: dict[str, Any] = {
+        "label": str,
+        "chain": str,
+        **TRAINING_TYPES,
+        **{f"evaluation.{name}": kind for name, kind in EVALUATION_TYPES.items()},
+        **{f"also.{name}": kind for name, kind in also.items()},
+    }
+    columns = []
+    for at, content in tables(place, value):
+        marks = ("tick", "tick_unless")
+        types: dict[str, Any] = {"title": Text, "key": str}
+        column = fields(at, content, types, required=types, apart=marks)
+        key = column.get("key")
+        if key is not None and key not in kinds:
+            at.at("key").problem(f'no such column "{key}"; {nearest(key, kinds)}')
+            continue
+        given = [mark for mark in marks if mark in content]
+        if len(given) == 2:
+            at.problem("tick and tick_unless given; must have at most one")
+        if key is None or "title" not in column:
+            continue
+        valid = [checked(at.at(mark), content[mark], kinds[key]) for mark in given]
+        known = (MAIN_STAGE, *stages)
+        if key == "chain" and valid and valid[0] is not INVALID and valid[0] not in known:
+            at.at(given[0]).problem(f"no stage {show(valid[0])}; {nearest(valid[0], known)}")
+        marked = {mark: frozen(one) for mark, one in zip(given, valid, strict=True)}
+        columns.append(Column(title=column["title"], key=key, **marked))
+    return tuple(columns)
+
+
+def _cell(
+    table_place: Place, draft: Draft, number: int, protocol: Protocol, table: Changes
+) -> Cell:
+    head, own = draft.head, draft.changes
+    inside = draft.place
+    sets = table.places(table_place, "training")
+    if draft.axes:
+        sets |= {name: f"{table_place}: {where}" for name, where in draft.axes.items()}
+    else:
+        sets |= own.places(inside, "")
+    changed = {**own.training, **{f"evaluation.{n}": one for n, one in own.evaluation.items()}}
+    # What can be measured nowhere has no protocol; with `needs`, some tiers can.
+    measurable = "method" not in head and ("unavailable" not in head or "needs" in head)
+    resolved = resolve(protocol, table, own, inside) if measurable else None
+    network, stages, evaluation = resolved or (None, (), None)
+    return Cell(
+        id=head["id"],
+        table=number,
+        label=head.get("label", head.get("method", "")),
+        axes=changed,
+        method=head.get("method"),
+        published=head.get("published"),
+        also=head.get("also", {}),
+        note=head.get("note"),
+        unavailable=head.get("unavailable"),
+        needs=head.get("needs"),
+        network=network,
+        stages=stages,
+        evaluation=evaluation,
+        sets=sets,
+        place=str(inside),
+    )

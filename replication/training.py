@@ -1,0 +1,291 @@
+"""Training: one loop for pretraining and segmentation, resumable to the bit on the CPU."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from replication.checkpoints import pack, read_tensors, unpack, write_tensors
+from replication.data.batches import augment, draw, gather, order
+from replication.data.cache import Decoded, Labelled
+from replication.data.layouts import IGNORE_INDEX
+from replication.errors import Diverged
+from replication.network.aspp import upsample
+from replication.network.deeplab import Classifier, DeepLabV3
+from replication.protocol import Pretraining, Stage
+from replication.schedule import poly
+
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where a training stands, for the log and the progress bar."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    learning_rate: float
+    images_per_second: float
+
+
+def segmentation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    upsample_logits: bool,
+    align_corners: bool,
+    normalisation: str,
+) -> Tensor:
+    """Cross entropy of coarse logits (N, C, h, w) against labels (N, H, W) with 255 void.
+
+    The logits are upsampled to the labels; or, with upsample_logits=False, the labels are
+    subsampled to the logits (Table 8's "UL" off). Divided by the number of valid pixels, or with
+    normalisation="all" by the number of all pixels.
+    """
+    height, width = labels.shape[1:]
+    if upsample_logits:
+        logits = upsample(logits, (height, width), align_corners=align_corners)
+    else:
+        labels = nearest_labels(labels, logits.shape[2], logits.shape[3])
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    valid = (labels != IGNORE_INDEX).sum() if normalisation == "valid" else labels.numel()
+    return total / max(int(valid), 1)
+
+
+def nearest_labels(labels: Tensor, height: int, width: int) -> Tensor:
+    """Labels at the pixels that a (height, width) grid with aligned corners stands on."""
+    rows = torch.linspace(0, labels.shape[1] - 1, height, device=labels.device).round().long()
+    columns = torch.linspace(0, labels.shape[2] - 1, width, device=labels.device).round().long()
+    return labels[:, rows[:, None], columns[None, :]]
+
+
+def set_batch_norm(
+    model: nn.Module, *, decay: float, frozen: bool, gains_too: bool, fresh: Sequence[str] = ()
+) -> list[str]:
+    """Put the model in training mode with BN at `decay`, or frozen; returns the frozen layers.
+
+    A frozen layer keeps its running statistics and normalises with them; with `gains_too` its
+    gamma and beta are not trained either. Layers in `fresh` have no statistics from an earlier
+    stage and are always trained: freezing them would leave a new head without normalisation.
+    """
+    model.train()
+    frozen_layers = []
+    for name, layer in model.named_modules():
+        if not isinstance(layer, nn.BatchNorm2d):
+            continue
+        layer.momentum = 1.0 - decay
+        if frozen and name not in fresh:
+            layer.eval()
+            frozen_layers.append(name)
+            if gains_too:
+                layer.requires_grad_(False)
+    return frozen_layers
+
+
+def sgd(
+    model: nn.Module, *, momentum: float, weight_decay: float, head_factor: float = 1.0
+) -> torch.optim.SGD:
+    """SGD whose weight decay acts on convolutions and matrices, not on BN or biases."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (parameter.ndim > 1, not name.startswith("backbone."))
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.SGD(
+        [
+            {
+                "params": parameters,
+                "weight_decay": weight_decay if decays else 0.0,
+                "factor": head_factor if head else 1.0,
+            }
+            for (decays, head), parameters in groups.items()
+        ],
+        lr=0.0,
+        momentum=momentum,
+        fused=True,
+    )
+
+
+def train(
+    model: DeepLabV3,
+    stage: Stage,
+    data: Decoded,
+    *,
+    seed: int,
+    folder: Path,
+    report: Callable[[Report], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = 60.0,
+    fresh: Sequence[str] = (),
+) -> None:
+    """Run one stage on `model` in place, resuming from `folder`'s checkpoint if it is there.
+
+    Raises Diverged for a loss that is not finite, and KeyboardInterrupt, with a fresh checkpoint
+    written, once `should_stop` says so.
+    """
+    device = next(model.parameters()).device
+    indices = list(range(len(data))) + list(data.with_any(stage.duplicate))
+    set_batch_norm(
+        model,
+        decay=stage.bn_decay,
+        frozen=stage.batch_norm == "frozen",
+        gains_too=stage.frozen_bn == "all",
+        fresh=fresh,
+    )
+
+    def loss_at(iteration: int) -> Tensor:
+        batch = [indices[i] for i in order(len(indices), stage.batch_size, iteration, seed)]
+        images, masks, sizes = gather(data, batch)
+        draws = draw(
+            stage.batch_size,
+            stage.scale_range,
+            stage.scale_step,
+            stage.flip,
+            iteration=iteration,
+            seed=seed,
+        )
+        x, labels = augment(images.to(device), masks.to(device), sizes, draws, stage.crop_size)
+        logits = model.coarse_logits(x, _generator(seed, iteration, device))
+        return segmentation_loss(
+            logits,
+            labels,
+            upsample_logits=stage.upsample_logits,
+            align_corners=model.network.align_corners,
+            normalisation=stage.loss_normalisation,
+        )
+
+    optimizer = sgd(
+        model,
+        momentum=stage.momentum,
+        weight_decay=stage.weight_decay,
+        head_factor=stage.head_learning_rate_factor,
+    )
+    _loop(model, optimizer, stage, loss_at, folder, report, should_stop, checkpoint_seconds, stage.replicas)
+
+
+def pretrain(
+    model: Classifier,
+    protocol: Pretraining,
+    data: Labelled,
+    *,
+    seed: int,
+    folder: Path,
+    report: Callable[[Report], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float = 60.0,
+) -> None:
+    """Train the backbone as a classifier; each iteration draws one of `protocol.multi_grids`."""
+    device = next(model.parameters()).device
+    set_batch_norm(model, decay=protocol.bn_decay, frozen=False, gains_too=False)
+    labels = torch.from_numpy(data.labels)
+    images = torch.from_numpy(np.array(data.images))
+    nowhere = torch.zeros(protocol.batch_size, *images.shape[1:3], dtype=torch.uint8)
+    sizes = torch.tensor([images.shape[1:3]] * protocol.batch_size)
+
+    def loss_at(iteration: int) -> Tensor:
+        batch = torch.from_numpy(order(len(labels), protocol.batch_size, iteration, seed))
+        draws = draw(protocol.batch_size, (0.75, 1.25), 0.0, True, iteration=iteration, seed=seed)
+        x, _ = augment(
+            images[batch].to(device), nowhere.to(device), sizes, draws, protocol.crop_size
+        )
+        choice = draw(1, (0.0, 1.0), 0.0, False, iteration=iteration, seed=seed + 1).scales[0]
+        grid = protocol.multi_grids[int(choice * len(protocol.multi_grids))]
+        model.backbone.set_output_stride(protocol.output_stride, grid)
+        return F.cross_entropy(model(x), labels[batch].to(device))
+
+    optimizer = sgd(model, momentum=protocol.momentum, weight_decay=protocol.weight_decay)
+    _loop(model, optimizer, protocol, loss_at, folder, report, should_stop, checkpoint_seconds, 1)
+
+
+def _loop(
+    model: nn.Module,
+    optimizer: torch.optim.SGD,
+    protocol: Stage | Pretraining,
+    loss_at: Callable[[int], Tensor],
+    folder: Path,
+    report: Callable[[Report], None],
+    should_stop: Callable[[], bool],
+    checkpoint_seconds: float,
+    replicas: int,
+) -> None:
+    """The training loop.
+
+    With several replicas, replica `iteration % replicas` computes its gradient on the weights it
+    fetched `replicas - 1` updates ago, and the update is applied to the newest: asynchronous
+    training with replicas of equal speed, in one process and deterministic.
+    """
+    checkpoint = folder / "checkpoint.safetensors"
+    history: list[dict[str, Tensor]] = []  # newest weights last; at most `replicas` of them
+    start = 0
+    if checkpoint.exists():
+        tensors, facts = read_tensors(checkpoint)
+        history, start = unpack(tensors, model, optimizer), facts["iteration"]
+    losses: list[Tensor] = []
+    saved = logged = time.monotonic()
+    for iteration in range(start, protocol.iterations):
+        rate = poly(protocol.learning_rate, iteration, protocol.iterations, protocol.power)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        if replicas > 1:
+            history = [*history, _snapshot(model)][-replicas:]
+            _restore(model, history[0])
+        loss = loss_at(iteration)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if replicas > 1:
+            _restore(model, history[-1])
+        optimizer.step()
+        losses.append(loss.detach())
+
+        done = iteration + 1
+        if done % LOG_EVERY == 0 or done == protocol.iterations:
+            now = time.monotonic()
+            values = torch.stack(losses).tolist()  # the loop's only wait for the device
+            _check_finite(values, done - len(values))
+            images = len(values) * protocol.batch_size
+            report(
+                Report(
+                    iteration=done,
+                    iterations=protocol.iterations,
+                    loss=sum(values) / len(values),
+                    learning_rate=rate,
+                    images_per_second=images / max(now - logged, 1e-9),
+                )
+            )
+            losses, logged = [], now
+            stop = should_stop()
+            if (stop or now - saved > checkpoint_seconds) and done < protocol.iterations:
+                write_tensors(checkpoint, pack(model, optimizer, history), {"iteration": done})
+                saved = time.monotonic()
+            if stop:
+                raise KeyboardInterrupt
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise Diverged(f"{name} is not finite after iteration {protocol.iterations}")
+
+
+def _check_finite(losses: Sequence[float], before: int) -> None:
+    for offset, value in enumerate(losses):
+        if not math.isfinite(value):
+            raise Diverged(f"the loss became {value} at iteration {before + offset + 1}")
+
+
+def _snapshot(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
+
+
+def _generator(seed: int, iteration: int, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + iteration)

@@ -1,0 +1,226 @@
+"""Published against measured: the verdict on each cell and on the whole table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from replication.claims import judge_claim
+from replication.plan import available
+from replication.results import (
+    CellResult,
+    CellVerdict,
+    ClaimResult,
+    Extra,
+    Grid,
+    Measured,
+    Rows,
+    SeedRun,
+    TableResult,
+    words,
+)
+from replication.spec import Axis, Cell, Column, Table, text
+from replication.statistics import mean, prediction_interval
+from replication.tiers import Tier
+
+__all__ = [
+    "CellResult",
+    "ClaimResult",
+    "SeedRun",
+    "TableResult",
+    "judge_cell",
+    "judge_published",
+    "judge_table",
+]
+
+# One run reproduces a published number if it comes this near, in points of mIoU: public pairs of
+# runs of one recipe lie up to 0.7 apart, and ours need not be the paper's recipe in every detail.
+SINGLE_SEED_TOLERANCE = 1.0
+
+# A prediction interval that reaches further than this to either side holds too much to call it a
+# reproduction.
+LARGEST_HALF_WIDTH = 2.0
+
+
+def judge_table(table: Table, tier: Tier, results: Mapping[str, Sequence[SeedRun]]) -> TableResult:
+    """Judge a table from the runs of its cells, by cell id; cells without runs are not run."""
+    published = {cell.id: cell.published for cell in table.cells}
+    return TableResult(
+        number=table.number,
+        title=table.title,
+        source=table.source,
+        tier=tier.name,
+        comparable=tier.comparable,
+        notice=_notice(tier),
+        cells=tuple(
+            judge_cell(cell, tier, results.get(cell.id, ()), bold=cell.id == table.bold)
+            for cell in table.cells
+        ),
+        claims=tuple(
+            judge_claim(claim, results, published, tier.single_seed_margin)
+            for claim in table.claims
+        ),
+        notes=table.notes,
+        layout=_layout(table),
+    )
+
+
+def _notice(tier: Tier) -> str:
+    if tier.comparable:
+        return ""
+    return (
+        f"Measured at the {tier.name} tier ({tier.summary}). These numbers are not comparable "
+        "with the published ones; only the paper's claims (orderings) are judged here."
+    )
+
+
+def _layout(table: Table) -> Grid | Rows:
+    """As the paper prints it: two axes, one axis across or down, or rows with columns of ticks."""
+    ids = [cell.id for cell in table.cells]
+    if table.grid is not None and table.grid.columns is not None:
+        down, across = table.grid.rows, table.grid.columns
+        width = len(across.values)
+        names = _names(down) if down else [""]
+        return Grid(
+            row_heading=words(down.field) if down else "",
+            column_heading=words(across.field),
+            columns=tuple(_names(across)),
+            rows=tuple(
+                (name, tuple(ids[width * row : width * (row + 1)]))
+                for row, name in enumerate(names)
+            ),
+        )
+    # What stands beside the mIoU in the paper is drawn with its measured counterpart.
+    columns = [column for column in table.columns if not column.key.startswith("also.")]
+    if columns:
+        return Rows(
+            headings=tuple(column.title for column in columns),
+            rows=tuple(
+                (cell.id, tuple(_shown(column, cell) for column in columns)) for cell in table.cells
+            ),
+        )
+    if table.grid is not None and table.grid.rows is not None:
+        names, heading = _names(table.grid.rows), words(table.grid.rows.field)
+    else:
+        names, heading = [cell.label or cell.method or cell.id for cell in table.cells], "cell"
+    return Rows(
+        headings=(heading,),
+        rows=tuple((cell_id, (name,)) for cell_id, name in zip(ids, names, strict=True)),
+    )
+
+
+def _names(axis: Axis) -> list[str]:
+    return [text(axis.field, value) for value in axis.values]
+
+
+def _shown(column: Column, cell: Cell) -> str | bool:
+    if column.key == "label":
+        return cell.label or cell.method or cell.id
+    shown = column.text(cell)
+    if shown == "✓":
+        return True
+    ticks = column.tick is not None or column.tick_unless is not None
+    return False if ticks else shown
+
+
+def judge_published(published: float, measured: Measured) -> tuple[CellVerdict, str]:
+    """The verdict on a comparable number, and what it rests on.
+
+    With several seeds: does the 95 % prediction interval for one more run, which is what the
+    published number is, contain it? A single seed is held to a declared tolerance.
+    """
+    if measured.n == 1:
+        difference = measured.mean - published
+        reason = (
+            f"single seed: {difference:+.2f} against a tolerance of {SINGLE_SEED_TOLERANCE:.1f}"
+        )
+        # Published numbers carry two decimals: compare at that precision, not at floating point's.
+        if abs(round(difference, 6)) <= SINGLE_SEED_TOLERANCE:
+            return "reproduced", reason
+        return ("below" if difference < 0 else "above"), reason
+    expected = prediction_interval(measured.values)
+    reason = (
+        f"one more run is expected in [{expected.low:.2f}, {expected.high:.2f}] ({_runs(measured)})"
+    )
+    if published > expected.high:
+        return "below", reason
+    if published < expected.low:
+        return "above", reason
+    if expected.half_width > LARGEST_HALF_WIDTH:
+        return "inconclusive", f"{reason}: too wide to tell"
+    return "reproduced", reason
+
+
+def judge_cell(
+    cell: Cell, tier: Tier, runs: Sequence[SeedRun], *, bold: bool = False
+) -> CellResult:
+    """Judge one cell from what was recorded under each seed that was asked for."""
+    finished = [(run.seed, run.value) for run in runs if run.value is not None]
+    measured = None
+    if finished:
+        measured = Measured(
+            seeds=tuple(seed for seed, _ in finished), values=tuple(value for _, value in finished)
+        )
+    verdict, reason = _cell_verdict(cell, tier, runs, measured)
+    return CellResult(
+        cell=cell.id,
+        table=cell.table,
+        method=cell.method or cell.label,
+        published=cell.published,
+        bold=bold,
+        measured=measured,
+        verdict=verdict,
+        reason=reason,
+        training=tuple(run.training for run in runs),
+        evaluation=tuple(run.evaluation for run in runs),
+        per_class=_per_class(runs),
+        extra=_extra(cell, runs),
+        note=cell.note or "",
+    )
+
+
+def _cell_verdict(
+    cell: Cell, tier: Tier, runs: Sequence[SeedRun], measured: Measured | None
+) -> tuple[CellVerdict, str]:
+    why = available(cell, tier)
+    if why is not None:
+        return "unavailable", why
+    if cell.network is None:
+        return "published only", "another group's number, quoted by the paper"
+    failures = [f"seed {run.seed}: {run.problem}" for run in runs if run.problem]
+    if failures:
+        return "failed", "; ".join(failures)
+    if measured is None:
+        return "not run", "no run of this cell has finished"
+    waiting = [run.seed for run in runs if run.miou is None]
+    still = f"; {_seeds(waiting)} not run" if waiting else ""
+    if not tier.comparable or cell.published is None:
+        return "not comparable", f"measured at the {tier.name} tier{still}"
+    verdict, reason = judge_published(cell.published, measured)
+    return verdict, reason + still
+
+
+def _per_class(runs: Sequence[SeedRun]) -> dict[str, float | None]:
+    """The mean over the seeds in which the class occurs."""
+    names = dict.fromkeys(name for run in runs if run.value is not None for name in run.per_class)
+    result: dict[str, float | None] = {}
+    for name in names:
+        found = [run.per_class.get(name) for run in runs if run.value is not None]
+        values = [value for value in found if value is not None and value == value]
+        result[name] = mean(values) if values else None
+    return result
+
+
+def _extra(cell: Cell, runs: Sequence[SeedRun]) -> dict[str, Extra]:
+    """The further quantities that the paper gives for the cell, beside ours where measured."""
+    result = {}
+    for name, published in cell.also.items():
+        values = [run.extra[name] for run in runs if name in run.extra]
+        result[name] = Extra(published=published, measured=mean(values) if values else None)
+    return result
+
+
+def _runs(measured: Measured) -> str:
+    return f"{measured.mean:.2f} ± {measured.sd:.2f}, {measured.n} seeds"
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    listed = [str(seed) for seed in seeds]
+    return f"seed{'s' if len(listed) > 1 else ''} {', '.join(listed)}"

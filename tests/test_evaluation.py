@@ -1,0 +1,116 @@
+"""Evaluation: padding, scales, flips, sharing; against plain loops and torchmetrics."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from replication.data.batches import normalise
+from replication.evaluation import evaluate, padded_size, passes, scaled_size
+from replication.network.deeplab import build
+from replication.protocol import Evaluation
+from tests.conftest import small_network
+from tests.data.test_batches import ragged_set
+
+DATA = ragged_set([(33, 33), (20, 33), (33, 25), (33, 33), (40, 70)], seed=4)
+
+
+def strategy(output_stride=16, scales=(1.0,), flip=False):
+    return Evaluation(
+        data="voc", split="val", output_stride=output_stride, crop_size=33, scales=scales, flip=flip
+    )
+
+
+@pytest.fixture
+def model():
+    network = small_network(head="aspp", atrous_rates=(2, 4), image_pooling=True)
+    model = build(network, 3, 16, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model.classifier.weight.mul_(100)  # so that predictions vary
+    return model
+
+
+def by_hand(model, data, one):
+    """One image, one pass at a time, straight from the paper's words."""
+    model = model.eval()
+    matrices = []
+    for i in range(len(data)):
+        h, w = data.sizes[i]
+        height, width = padded_size(h, w, one.crop_size, 8)
+        x = normalise(torch.from_numpy(data.image(i).copy())[None])
+        x = F.pad(x, (0, width - w, 0, height - h))
+        total = torch.zeros(1, 3, height, width)
+        model.set_output_stride(one.output_stride)
+        for scale in one.scales:
+            size = (int((height - 1) * scale + 1), int((width - 1) * scale + 1))
+            scaled = F.interpolate(x, size, mode="bilinear", align_corners=True)
+            for flipped in (False, True) if one.flip else (False,):
+                given = scaled.flip(3) if flipped else scaled
+                with torch.no_grad():
+                    logits = model.coarse_logits(given)
+                logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=True)
+                total += logits.softmax(1).flip(3) if flipped else logits.softmax(1)
+        oracle = MulticlassConfusionMatrix(3, ignore_index=255)
+        oracle.update(total.argmax(1)[:, :h, :w], torch.from_numpy(data.mask(i).copy())[None])
+        matrices.append(oracle.confmat.numpy())
+    return np.stack(matrices)
+
+
+TABLE_4 = [
+    strategy(16),
+    strategy(8),
+    strategy(8, (0.5, 1.0, 1.5)),
+    strategy(8, (0.5, 1.0, 1.5), flip=True),
+]
+
+
+@pytest.mark.parametrize("one", TABLE_4)
+def test_each_strategy_equals_a_plain_loop(model, one):
+    [counts] = evaluate(model, DATA, [one])
+    expected = by_hand(model, DATA, one)
+    assert counts.sum() == sum(h * w for h, w in DATA.sizes)
+    # The order of summation differs between a batch and a single image: a pixel may tip over.
+    assert np.abs(counts - expected).sum() <= 4
+
+
+def test_a_sweep_equals_its_strategies_one_by_one(model):
+    together = evaluate(model, DATA, TABLE_4)
+    for one, counts in zip(TABLE_4, together, strict=True):
+        [alone] = evaluate(model, DATA, [one])
+        assert np.array_equal(alone, counts)
+
+
+def test_a_sweep_runs_each_pass_once(model):
+    """Table 4's four rows need the last row's passes and the first row's one."""
+    assert len(passes(TABLE_4)) == len(passes([TABLE_4[3]])) + 1
+    calls = []
+    forward = model.coarse_logits
+    model.coarse_logits = lambda x: calls.append(x.shape) or forward(x)
+    evaluate(model, ragged_set([(33, 33)] * 3), TABLE_4)
+    assert len(calls) == 7
+
+
+def test_void_is_left_out(model):
+    data = ragged_set([(33, 33)])
+    data.labels[:100] = 255
+    [counts] = evaluate(model, data, [strategy()])
+    assert counts.sum() == 33 * 33 - 100
+
+
+def test_the_models_output_stride_is_put_back(model):
+    evaluate(model, DATA, [strategy(8)])
+    assert model.output_stride == 16
+
+
+def test_the_cache_of_an_evaluation_does_not_change_the_model(model):
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    evaluate(model, DATA, TABLE_4)
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+def test_sizes():
+    assert padded_size(375, 500, 513, 32) == (513, 513)
+    assert padded_size(1024, 2048, 769, 32) == (1025, 2049)
+    assert padded_size(33, 34, 33, 8) == (33, 41)
+    assert [scaled_size(513, s) for s in (0.5, 0.75, 1.0, 1.75)] == [257, 385, 513, 897]

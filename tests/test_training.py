@@ -1,0 +1,246 @@
+"""Training: small real runs; what resumes, freezes, normalises and decays."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from replication import training
+from replication.errors import Diverged, RunError
+from replication.network.deeplab import build
+from replication.schedule import poly, relative_time
+from replication.training import nearest_labels, segmentation_loss, set_batch_norm, sgd, train
+from tests.conftest import small_network, small_stage
+from tests.data.test_batches import ragged_set
+
+DATA = ragged_set([(40, 30), (33, 33), (25, 50), (48, 33), (33, 40), (30, 30)])
+
+
+def model_for(stage, **network):
+    return build(small_network(**network), 3, stage.output_stride, torch.Generator().manual_seed(0))
+
+
+def run(folder, stage, *, stop_after=None, fresh=(), data=DATA, **network):
+    """Train; returns weights and losses. `stop_after` iterations it is interrupted."""
+    folder.mkdir(exist_ok=True)
+    model, losses = model_for(stage, **network), []
+
+    def should_stop():
+        return stop_after is not None and losses[-1].iteration >= stop_after
+
+    train(
+        model, stage, data, seed=3, folder=folder, report=losses.append,
+        should_stop=should_stop, fresh=fresh,
+    )  # fmt: skip
+    return model.state_dict(), [entry.loss for entry in losses]
+
+
+@pytest.fixture(autouse=True)
+def report_every_iteration(monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+
+
+def same(one, two):
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_same_seed_same_losses_and_weights(tmp_path):
+    stage = small_stage()
+    first, losses = run(tmp_path / "a", stage)
+    second, again = run(tmp_path / "b", stage)
+    assert losses == again and same(first, second)
+    assert len(losses) == 6 and all(np.isfinite(losses))
+
+
+@pytest.mark.parametrize("changes", [{}, {"replicas": 3}, {"duplicate": ("a",)}])
+@pytest.mark.parametrize("head", ["cascade", "aspp"])
+def test_interrupted_training_ends_with_the_same_bits(tmp_path, changes, head):
+    stage = small_stage(**changes)
+    network = {"head": head, "dropout": 0.3 if head == "aspp" else 0.0}
+    if head == "aspp":
+        network |= {"atrous_rates": (2,), "image_pooling": True}
+    whole, losses = run(tmp_path / "whole", stage, **network)
+    for stop_after in (1, 3, 5):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "broken", stage, stop_after=stop_after, **network)
+    resumed, rest = run(tmp_path / "broken", stage, **network)
+    assert same(whole, resumed) and rest == losses[5:]
+
+
+def test_a_truncated_checkpoint_is_one_clear_line(tmp_path):
+    stage = small_stage()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a", stage, stop_after=2)
+    path = tmp_path / "a" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors: damaged .*delete it") as caught:
+        run(tmp_path / "a", stage)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_iteration(tmp_path):
+    with pytest.raises(Diverged, match=r"(nan|inf) at iteration \d+"):
+        run(tmp_path / "a", small_stage(learning_rate=1e30))
+
+
+def test_training_learns(tmp_path):
+    """Brightness tells the class: twenty iterations must find it."""
+    data = ragged_set([(33, 33)] * 4)
+    bright = data.pixels.reshape(4, 33, 33, 3)
+    labels = data.labels.reshape(4, 33, 33)
+    labels[:] = 0
+    labels[:, :, 16:] = 1
+    bright[labels == 0], bright[labels == 1] = 30, 220
+    _, losses = run(tmp_path / "a", small_stage(iterations=25, learning_rate=0.1), data=data)
+    assert losses[0] == pytest.approx(np.log(3), abs=0.2) and losses[-1] < 0.4
+
+
+def test_poly_is_the_papers():
+    assert poly(0.007, 0, 30000, 0.9) == 0.007
+    assert poly(0.007, 15000, 30000, 0.9) == pytest.approx(0.007 * 0.5**0.9)
+    assert poly(0.007, 29999, 30000, 0.9) == pytest.approx(0.007 * (1 / 30000) ** 0.9)
+
+
+def test_relative_time_of_replicas():
+    # 0.125 is 0.13 in the paper; Python rounds it to the even 0.12.
+    assert [round(relative_time(30000, n) + 1e-9, 2) for n in (1, 2, 4, 8, 16, 32)] == [
+        1.0, 0.5, 0.25, 0.13, 0.06, 0.03,
+    ]  # fmt: skip
+
+
+def test_asynchronous_gradients_are_taken_on_old_weights(tmp_path):
+    """Three replicas, replayed by hand with plain SGD: each update uses weights two updates old."""
+    stage = small_stage(
+        replicas=3, momentum=0.0, weight_decay=0.0, power=0.0, iterations=5, batch_norm="frozen"
+    )
+    measured, _ = run(tmp_path / "a", stage)
+    model = model_for(stage)
+    set_batch_norm(model, decay=0.9, frozen=True, gains_too=False)
+    versions = [[p.detach().clone() for p in model.parameters()]]
+    for iteration in range(5):
+        with torch.no_grad():
+            for parameter, old in zip(
+                model.parameters(), versions[max(0, iteration - 2)], strict=True
+            ):
+                parameter.copy_(old)
+        batch = training.order(len(DATA), stage.batch_size, iteration, 3)
+        images, masks, sizes = training.gather(DATA, batch)
+        draws = training.draw(4, (0.5, 2.0), 0.25, True, iteration=iteration, seed=3)
+        x, labels = training.augment(images, masks, sizes, draws, 33)
+        loss = segmentation_loss(
+            model.coarse_logits(x),
+            labels,
+            upsample_logits=True,
+            align_corners=True,
+            normalisation="valid",
+        )
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        versions.append(
+            [
+                newest - stage.learning_rate * gradient
+                for newest, gradient in zip(versions[-1], gradients, strict=True)
+            ]
+        )
+    for (name, _), expected in zip(model.named_parameters(), versions[-1], strict=True):
+        assert torch.allclose(measured[name], expected, atol=1e-6)
+
+
+def test_replicas_change_the_result(tmp_path):
+    one, _ = run(tmp_path / "a", small_stage())
+    three, _ = run(tmp_path / "b", small_stage(replicas=3))
+    assert not same(one, three)
+
+
+def test_frozen_bn_keeps_its_statistics_and_trains_the_rest(tmp_path):
+    stage = small_stage(batch_norm="frozen")
+    before = {name: t.clone() for name, t in model_for(stage).state_dict().items()}
+    after, _ = run(tmp_path / "a", stage)
+    for name in before:
+        if "running" in name:
+            assert torch.equal(before[name], after[name]), name
+    assert not torch.equal(before["backbone.stem.bn.weight"], after["backbone.stem.bn.weight"])
+
+
+def test_frozen_all_keeps_gains_too_but_fresh_layers_are_trained(tmp_path):
+    stage = small_stage(batch_norm="frozen", frozen_bn="all")
+    before = {name: t.clone() for name, t in model_for(stage).state_dict().items()}
+    after, _ = run(tmp_path / "a", stage, fresh=["backbone.block4.0.bn1"])
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "backbone.stem.bn.weight" not in moved
+    assert {"backbone.block4.0.bn1.weight", "backbone.block4.0.bn1.running_mean"} <= moved
+    assert "backbone.block4.1.conv2.weight" in moved
+
+
+def test_trained_bn_moves_by_its_decay():
+    model = model_for(small_stage())
+    set_batch_norm(model, decay=0.75, frozen=False, gains_too=False)
+    x = torch.randn(4, 3, 33, 33, generator=torch.Generator().manual_seed(1))
+    batch_mean = model.backbone.stem.conv(x).mean((0, 2, 3))
+    model(x)
+    assert torch.allclose(model.backbone.stem.bn.running_mean, 0.25 * batch_mean, atol=1e-5)
+
+
+def test_weight_decay_spares_bn_and_biases():
+    model = model_for(small_stage())
+    optimizer = sgd(model, momentum=0.9, weight_decay=1e-4, head_factor=10.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    seen = {}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            seen[names[id(p)]] = (group["weight_decay"], group["factor"])
+    assert len(seen) == len(names)
+    assert seen["backbone.block1.0.conv1.weight"] == (1e-4, 1.0)
+    assert seen["backbone.block1.0.bn1.weight"] == (0.0, 1.0)
+    assert seen["classifier.weight"] == (1e-4, 10.0)
+    assert seen["classifier.bias"] == (0.0, 10.0)
+
+
+def test_loss_is_over_valid_pixels_or_over_all():
+    logits = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 3, (2, 17, 17), generator=torch.Generator().manual_seed(1))
+    labels[:, :8] = 255
+    options = {"upsample_logits": True, "align_corners": True}
+    valid = segmentation_loss(logits, labels, normalisation="valid", **options)
+    whole = segmentation_loss(logits, labels, normalisation="all", **options)
+    fine = torch.nn.functional.interpolate(logits, (17, 17), mode="bilinear", align_corners=True)
+    by_hand = fine.log_softmax(1).permute(0, 2, 3, 1)[labels != 255]
+    picked = -by_hand[torch.arange(len(by_hand)), labels[labels != 255]]
+    assert valid.item() == pytest.approx(picked.mean().item(), rel=1e-5)
+    assert whole.item() == pytest.approx(picked.sum().item() / labels.numel(), rel=1e-5)
+
+
+def test_a_batch_of_void_has_no_loss():
+    labels = torch.full((1, 9, 9), 255)
+    loss = segmentation_loss(
+        torch.zeros(1, 3, 3, 3), labels, upsample_logits=True, align_corners=True,
+        normalisation="valid",
+    )  # fmt: skip
+    assert loss.item() == 0.0
+
+
+def test_without_upsampling_the_labels_are_subsampled():
+    labels = torch.arange(17 * 17).reshape(1, 17, 17)
+    assert torch.equal(nearest_labels(labels, 5, 5), labels[:, ::4, ::4])
+
+
+def test_duplicated_classes_stand_twice(tmp_path, monkeypatch):
+    seen = []
+    real = training.gather
+    monkeypatch.setattr(
+        training, "gather", lambda data, batch: seen.extend(batch) or real(data, batch)
+    )
+    data = ragged_set([(33, 33)] * 4)
+    data.labels[:] = 0
+    data.mask(2)[0, 0] = 2
+    run(tmp_path / "a", small_stage(duplicate=("b",), batch_size=5, iterations=2), data=data)
+    assert sorted(seen[:5]) == [0, 1, 2, 2, 3] and sorted(seen[5:]) == [0, 1, 2, 2, 3]
+
+
+def test_checkpoint_facts_are_readable(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a", small_stage(), stop_after=2)
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "a" / "checkpoint.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["facts"]) == {"iteration": 2}
