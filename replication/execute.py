@@ -45,8 +45,11 @@ class Busy(Exception):
     """Another process is at this job."""
 
 
-def run_job(steps: Sequence[Step], context: Context) -> None:
-    """Run the job's steps that are not done. Raises Busy if another process holds one of them."""
+def run_job(steps: Sequence[Step], context: Context) -> list[str]:
+    """Run the job's steps that are not done; returns their ids.
+
+    Raises Busy if another process holds one of them.
+    """
     torch.set_num_threads(context.threads)
     with ExitStack() as stack:
         for step in steps:
@@ -55,7 +58,7 @@ def run_job(steps: Sequence[Step], context: Context) -> None:
         # Another process may have finished some of them since this job was handed out.
         todo = [step for step in steps if context.store.status(step) in ("missing", "partial")]
         if not todo:
-            return
+            return []
         folders = {step.id: context.store.begin(step) for step in todo}
         for folder in folders.values():
             write_json(folder / "environment.json", describe(context.device))
@@ -74,6 +77,7 @@ def run_job(steps: Sequence[Step], context: Context) -> None:
         seconds = round(time.monotonic() - started, 3)
         for step, outcome in zip(todo, outcomes, strict=True):
             context.store.finish(step, {"status": "done", "seconds": seconds, **outcome})
+        return [step.id for step in todo]
 
 
 def _reporter(folder: Path, context: Context) -> Callable[[Report], None]:

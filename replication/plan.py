@@ -13,6 +13,8 @@ from replication.tiers import Tier, scale
 
 # The pretrained backbone is one for all seeds, as the paper's is.
 PRETRAINING_SEED = 0
+# Images of an evaluation split, for rough weights only.
+TYPICAL_IMAGES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,17 +193,22 @@ def sweeps(steps: Iterable[Step]) -> list[list[Step]]:
 
 
 def work(step: Step) -> float:
-    """A step's cost in arbitrary units, to weigh steps against each other in a progress bar."""
+    """A step's rough cost in arbitrary units, to weigh steps against each other while they run.
+
+    Pixels through the network, three times for a training's forward and backward pass. The stem
+    to block3 cost about as much as two of the later blocks at output stride 16.
+    """
     if step.kind == "evaluate":
-        one = step.config["evaluation"]
-        passes = sum(scale**2 for scale in one["scales"]) * (2 if one["flip"] else 1)
-        return 100.0 * passes * max(1.0, (16 / one["output_stride"]) ** 2) / 10
-    protocol = step.config["stage"] if step.kind == "train" else step.config["pretraining"]
-    images = protocol["iterations"] * protocol["batch_size"] * (protocol["crop_size"] / 513) ** 2
+        protocol = step.config["evaluation"]
+        passes = sum(scale**2 for scale in protocol["scales"]) * (1 + protocol["flip"])
+        images = TYPICAL_IMAGES * passes
+    else:
+        protocol = step.config["stage" if step.kind == "train" else "pretraining"]
+        images = 3.0 * protocol["iterations"] * protocol["batch_size"]
     network = step.config["network"]
-    blocks = 4 + 2 * (network["last_block"] - 3) + 3 * (network["head"] == "aspp")
-    ratio = max(0.1, (16 / protocol["output_stride"]) ** 2)
-    return float(images) * (4 + (blocks - 4) * ratio) / 10
+    deep = network["last_block"] - 3 + 1.5 * (network["head"] == "aspp")
+    density = (16 / protocol["output_stride"]) ** 2
+    return float(images * protocol["crop_size"] ** 2 * (2 + deep * density))
 
 
 def overview(plan: Plan, store: Store) -> dict[str, Any]:

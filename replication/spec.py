@@ -227,7 +227,9 @@ def _table(place: Place, content: Mapping[str, Any], protocol: Protocol) -> Tabl
     # What the parts say together is checked once each part holds.
     if len(place.problems) > before:
         return None
-    cells = [_cell(place, draft, head["number"], protocol, changes) for draft in drafts]
+    cells = _resolved(place, drafts, head["number"], protocol, changes)
+    if len(place.problems) > before:
+        return None
     return Table(
         number=head["number"],
         title=head["title"],
@@ -290,6 +292,23 @@ def _columns(
         marked = {mark: frozen(one) for mark, one in zip(given, valid, strict=True)}
         columns.append(Column(title=column["title"], key=key, **marked))
     return tuple(columns)
+
+
+def _resolved(
+    place: Place, drafts: Sequence[Draft], number: int, protocol: Protocol, changes: Changes
+) -> list[Cell]:
+    """The cells with their protocols; a contradiction that many of them share is told once."""
+    cells, told = [], dict[str, list[Place]]()
+    for draft in drafts:
+        before = len(place.problems)
+        cells.append(_cell(place, draft, number, protocol, changes))
+        for line in place.problems[before:]:
+            told.setdefault(line.removeprefix(f"{draft.place}: "), []).append(draft.place)
+        del place.problems[before:]
+    for problem, places in told.items():
+        others = len(places) - 1
+        places[0].problem(problem + (f" (and in {others} more cells)" if others else ""))
+    return cells
 
 
 def _cell(

@@ -142,12 +142,15 @@ def read_grid(place: Place, value: Any) -> tuple[Grid | None, list[Draft]]:
             if axis is not None:
                 chosen[axis.field] = axis.values[i]
                 stands[axis.field] = f"grid.{name}.{axis.field}"
+        cell = "-".join(id_part(key, one) for key, one in chosen.items())
         head = {
-            "id": "-".join(id_part(key, one) for key, one in chosen.items()),
+            "id": cell,
             "published": published[index] if index < len(published) else None,
             "also": {name: numbers[index] for name, numbers in also.items() if numbers},
         }
-        drafts.append(Draft(place=place, head=head, changes=Changes(training=chosen), axes=stands))
+        drafts.append(
+            Draft(place=place.item(cell), head=head, changes=Changes(training=chosen), axes=stands)
+        )
     return grid, drafts
 
 

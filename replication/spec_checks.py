@@ -5,6 +5,7 @@ that a file's mistakes are all told at once.
 """
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Place:
     def at(self, key: str) -> "Place":
         return Place(self.file, f"{self.path}.{key}" if self.path else key, self.problems)
 
-    def item(self, index: int) -> "Place":
+    def item(self, index: int | str) -> "Place":
         return Place(self.file, f"{self.path}[{index}]", self.problems)
 
     def problem(self, text: str) -> None:
@@ -105,6 +106,14 @@ def frozen(value: Any) -> Any:
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
+def _finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
 class Invalid:
     """What `checked` returns for a value that does not hold; the problem has been told."""
 
@@ -114,6 +123,9 @@ INVALID = Invalid()
 
 def checked(place: Place, value: Any, kind: Any) -> Any:
     """The value as the type `kind`, with no conversions; or INVALID, and a problem at `place`."""
+    if not _finite(value):
+        place.problem(f"{show(value)} must be finite")
+        return INVALID
     checker = adapter(kind)
     try:
         return checker.validate_python(frozen(value), strict=True)
@@ -125,7 +137,7 @@ def checked(place: Place, value: Any, kind: Any) -> Any:
         schema = checker.json_schema()
         allowed = f"must be {_phrase(schema)}"
         if isinstance(value, str) and isinstance(schema.get("enum"), list):
-            close = difflib.get_close_matches(value, map(str, schema["enum"]), n=1)
+            close = difflib.get_close_matches(value, list(map(str, schema["enum"])), n=1)
             allowed += f'; the nearest is "{close[0]}"' if close else ""
     place.problem(f"{show(value)} {allowed}")
     return INVALID
@@ -156,7 +168,9 @@ def _phrase(schema: Mapping[str, Any]) -> str:
             several = "a list" if not least else f"a list of at least {least}"
             return f"{several}, each {_phrase(schema.get('items', {}))}"
         case "object":
-            return "a table of keys and values"
+            values = schema.get("additionalProperties")
+            each = f", each value {_phrase(values)}" if isinstance(values, dict) else ""
+            return "a table of keys and values" + each
     return "another kind of value"
 
 

@@ -55,8 +55,9 @@ def segmentation_loss(
     else:
         labels = nearest_labels(labels, logits.shape[2], logits.shape[3])
     total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
-    valid = (labels != IGNORE_INDEX).sum() if normalisation == "valid" else labels.numel()
-    return total / max(int(valid), 1)
+    if normalisation == "all":
+        return total / labels.numel()
+    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 
 def nearest_labels(labels: Tensor, height: int, width: int) -> Tensor:
@@ -167,7 +168,17 @@ def train(
         weight_decay=stage.weight_decay,
         head_factor=stage.head_learning_rate_factor,
     )
-    _loop(model, optimizer, stage, loss_at, folder, report, should_stop, checkpoint_seconds, stage.replicas)
+    _loop(
+        model,
+        optimizer,
+        stage,
+        loss_at,
+        folder,
+        report,
+        should_stop,
+        checkpoint_seconds,
+        stage.replicas,
+    )
 
 
 def pretrain(
@@ -238,7 +249,7 @@ def _loop(
             _restore(model, history[0])
         loss = loss_at(iteration)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if replicas > 1:
             _restore(model, history[-1])
         optimizer.step()

@@ -184,9 +184,8 @@ def _listen(
             summary.not_run[step.id] = "interrupted"
         return True
     if kind == "done":
-        for step in job:
-            summary.done.append(step.id)
-            summary.ran.append(step.id)
+        summary.done += [step.id for step in job]
+        summary.ran += details[0]
         display.ended(job, None)
         return False
     problem, fatal = details
@@ -267,12 +266,11 @@ def _serve(pipe: Connection, store: Store, sources: Sources, options: Options, p
 
 
 def _outcome(
-    run: Callable[[], None], busy: type[Exception], job: Job, store: Store
+    run: Callable[[], list[str]], busy: type[Exception], job: Job, store: Store
 ) -> tuple[Any, ...]:
     """Run a job; what to tell the parent. ("failed", text, whether the others would fail too)."""
     try:
-        run()
-        return ("done",)
+        return ("done", run())
     except busy:
         return ("busy",)
     except KeyboardInterrupt:

@@ -63,7 +63,7 @@ def draw(
     low, high = scale_range
     if scale_step > 0:
         steps = round((high - low) / scale_step)
-        scales = low + scale_step * random.integers(0, steps + 1, count)
+        scales = np.asarray(low + scale_step * random.integers(0, steps + 1, count), np.float64)
     else:
         scales = random.uniform(low, high, count)
     flips = random.random(count) < 0.5

@@ -105,7 +105,8 @@ def decode_folders(folders: Folders, cache: Path, progress: Progress | None = No
     """Decode a classification split whose images all have one size."""
 
     def build(folder: Path) -> None:
-        images, problems = [], []
+        images: list[Bytes] = []
+        problems: list[str] = []
         for done, path in enumerate(folders.images):
             image, problem = _read(path, "RGB")
             if image is None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from replication.data import cache, embedded, layouts
 from replication.data.cache import Decoded, Labelled, Progress
@@ -47,7 +48,10 @@ class Source:
             raise DataError(f"no data for the role {self.role}; give --data {self.role}=PATH")
         if self.recipe is not None:
             return embedded.ensure(
-                embedded.RECIPES[self.recipe], self.role, cache_folder(), progress
+                embedded.RECIPES[self.recipe],
+                cast(embedded.Role, self.role),
+                cache_folder(),
+                progress,
             )
         path = Path(self.at).expanduser()
         if not path.is_dir():
@@ -77,7 +81,7 @@ class Sources:
         """
         source = self.by_role[role]
         if source.recipe is not None:
-            known = embedded.fingerprint(embedded.RECIPES[source.recipe], role)
+            known = embedded.fingerprint(embedded.RECIPES[source.recipe], cast(embedded.Role, role))
             return hashlib.sha256(f"{known} {split}".encode()).hexdigest()
         if not source.at:
             return "missing"

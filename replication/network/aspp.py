@@ -1,6 +1,7 @@
 """Atrous spatial pyramid pooling with image-level features (section 3.3, Figure 5)."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,8 @@ class ASPP(nn.Module):
 
     def set_rates(self, rates: Sequence[int]) -> None:
         for branch, rate in zip(list(self.branches)[1:], rates, strict=True):
-            branch[0].dilation = branch[0].padding = (rate, rate)
+            convolution = cast(nn.Conv2d, cast(nn.Sequential, branch)[0])
+            convolution.dilation = convolution.padding = (rate, rate)
 
     def forward(self, x: Tensor) -> Tensor:
         features = [branch(x) for branch in self.branches]

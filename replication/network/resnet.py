@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class Unit(nn.Module):
         self.conv2.stride = (conv.stride, conv.stride)
         self.conv2.dilation = self.conv2.padding = (conv.rate, conv.rate)
         if self.downsample is not None:
-            self.downsample[0].stride = (conv.stride, conv.stride)
+            projection = cast(nn.Conv2d, self.downsample[0])
+            projection.stride = (conv.stride, conv.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         stride = self.conv2.stride[0]
@@ -66,7 +68,9 @@ class Stem(nn.Module):
             3, width, kernel, stride=min(stride, 2), padding=kernel // 2, bias=False
         )
         self.bn = nn.BatchNorm2d(width, eps=bn_epsilon)
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1) if stride == 4 else nn.Identity()
+        self.pool: nn.Module = nn.Identity()
+        if stride == 4:
+            self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(F.relu(self.bn(self.conv(x)), inplace=True))
@@ -98,7 +102,7 @@ class ResNet(nn.Module):
 
     def blocks(self) -> list[nn.Sequential]:
         names = [f"block{block}" for block in range(1, self.network.last_block + 1)]
-        return [self.get_submodule(name) for name in names]  # type: ignore[misc]
+        return [cast(nn.Sequential, self.get_submodule(name)) for name in names]
 
     def set_output_stride(
         self, output_stride: int, multi_grid: Sequence[int] | None = None
@@ -116,7 +120,7 @@ class ResNet(nn.Module):
         by_block = groupby(self.geometry, key=lambda conv: conv.block)
         for units, (_, convolutions) in zip(self.blocks(), by_block, strict=True):
             for unit, conv in zip(units, convolutions, strict=True):
-                unit.set_geometry(conv)
+                cast(Unit, unit).set_geometry(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)

@@ -1,12 +1,14 @@
 """A table's result on a terminal."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from replication.render.layout import Entry, Sheet, lay_out
+from replication.render.layout import Align, Entry, Sheet, lay_out
 from replication.results import TableResult
 
 STYLES = {
@@ -34,7 +36,7 @@ def terminal(result: TableResult, console: Console) -> None:
     ]
     if result.notice:
         parts.append(Text(result.notice, style="yellow"))
-    parts += [_table(sheet), Text(sheet.legend, style="dim")]
+    parts += [_table(sheet, console.width), Text(sheet.legend, style="dim")]
     parts += [Text(f"({mark}) {text}", style="dim") for mark, text in sheet.footnotes]
     parts += [Text(note, style="dim") for note in result.notes]
     parts += [Text(f"{c.cell}: {c.note}", style="dim") for c in result.cells if c.note]
@@ -48,17 +50,47 @@ def terminal(result: TableResult, console: Console) -> None:
     console.print(Group(*parts), highlight=False)
 
 
-def _table(sheet: Sheet) -> Table:
+def _table(sheet: Sheet, room: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading, align in zip(sheet.headings, sheet.align, strict=True):
-        # Columns of ticks are as wide as their heading: "MG (1, 2, 4)" takes two lines.
-        shown = heading.replace(" (", "\n(") if align == "center" else heading
-        table.add_column(Text(shown), justify=align)
+    rows = [row for group in sheet.groups for row in group]
+    # Columns of ticks are as wide as their heading: "MG (1, 2, 4)" takes two lines.
+    headings = [
+        heading.replace(" (", "\n(") if align == "center" else heading
+        for heading, align in zip(sheet.headings, sheet.align, strict=True)
+    ]
+    texts = [
+        [heading, *(_entry(row[index]).plain for row in rows)]
+        for index, heading in enumerate(headings)
+    ]
+    widths = _widths(texts, sheet.align, room - 2 * len(headings) - 2)
+    for heading, align, width in zip(headings, sheet.align, widths, strict=True):
+        table.add_column(Text(heading), justify=align, width=width)
     for group in sheet.groups:
         for row in group:
             table.add_row(*map(_entry, row))
         table.add_section()
     return table
+
+
+def _widths(texts: Sequence[Sequence[str]], align: Sequence[Align], room: int) -> list[int]:
+    """Column widths for a narrow terminal: words wrap, and none is cut.
+
+    Numbers are kept on one line if all of them can be; the other columns share what is left.
+    """
+    natural = [max(len(line) for text in column for line in text.split("\n")) for column in texts]
+    widths = [
+        max(len(word) for text in column for word in text.split() or [""]) for column in texts
+    ]
+    widened = [n if a == "right" else w for n, w, a in zip(natural, widths, align, strict=True)]
+    if sum(widened) <= room:
+        widths = widened
+    growing = [index for index, each in enumerate(align) if each != "right"]
+    while sum(widths) < room:
+        short = [index for index in growing if widths[index] < natural[index]]
+        if not short:
+            break
+        widths[min(short, key=lambda index: widths[index])] += 1
+    return widths
 
 
 def _entry(entry: Entry) -> Text:

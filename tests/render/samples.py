@@ -101,6 +101,20 @@ def rows_table(**changes: Any) -> TableResult:
     return table(*cells, **{"number": 4, "layout": layout, **changes})
 
 
+def wide_table() -> TableResult:
+    """Table 5: more columns of ticks than a narrow terminal holds."""
+    rates = ("(6, 12, 18)", "(6, 12, 18, 24)")
+    headings = (
+        *(f"MG ({unit_rates})" for unit_rates in ("1, 1, 1", "1, 2, 1", "1, 2, 4")),
+        *(f"ASPP {rate}" for rate in rates),
+        "Image pooling",
+    )
+    ticks = (False, False, True, True, False, True)
+    layout = Rows(headings=headings, rows=(("mg124", ticks), ("pooling", ticks)))
+    cells = (cell("mg124", 76.58, 36.11, 36.92), cell("pooling", 77.21, 37.28, 38.16))
+    return table(*cells, number=5, layout=layout)
+
+
 def one_axis_table() -> TableResult:
     """Table 11: one axis, and a second quantity."""
     layout = Grid(

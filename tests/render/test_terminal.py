@@ -7,7 +7,14 @@ from rich.console import Console
 
 from replication.render import terminal
 from replication.results import TableResult
-from tests.render.samples import claim, grid_table, one_axis_table, quoted_table, rows_table
+from tests.render.samples import (
+    claim,
+    grid_table,
+    one_axis_table,
+    quoted_table,
+    rows_table,
+    wide_table,
+)
 
 
 def shown(result: TableResult, width: int = 100) -> str:
@@ -45,7 +52,7 @@ def test_brackets_are_text_and_not_markup():
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-@pytest.mark.parametrize("make", [grid_table, rows_table, one_axis_table, quoted_table])
+@pytest.mark.parametrize("make", [grid_table, rows_table, one_axis_table, quoted_table, wide_table])
 def test_no_number_is_cut_at_any_width(make, width):
     result = make()
     text = shown(result, width)
@@ -54,4 +61,5 @@ def test_no_number_is_cut_at_any_width(make, width):
     for cell in result.cells:
         assert str(cell.published) in text
         if cell.measured and cell.verdict != "failed":
+            assert cell.measured.sd is None or f"{cell.measured.sd:.2f}" in text
             assert f"{cell.measured.mean:.2f}" in text

@@ -1,0 +1,252 @@
+"""Verdicts on hand-worked cases."""
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from replication.results import Extra, Grid, Measured, Rows, SeedRun
+from replication.spec import Axis, Cell, Claim, Column, Table
+from replication.spec import Grid as SpecGrid
+from replication.tiers import Tier
+from replication.verdict import judge_cell, judge_published, judge_table
+from tests.conftest import small_network
+
+NETWORK = small_network()
+
+
+def tier(**changes: Any) -> Tier:
+    fields: dict[str, Any] = {
+        "name": "tiny",
+        "summary": "a small network on a generated set",
+        "comparable": True,
+        "threads": 1,
+        "first_seed": 0,
+        "seeds": 3,
+        "test_labels": False,
+        "data": {},
+        "pretraining": None,
+        "weights": "torchvision",
+        "single_seed_margin": 2.0,
+        "scales": {},
+        "atrous_rates": 1.0,
+        "training": {},
+        "evaluation": {},
+        "evaluation_splits": {},
+        "stages": {},
+        "backbones": {},
+        "place": "",
+    }
+    return Tier(**{**fields, **changes})
+
+
+def ours(cell_id: str = "a", published: float | None = 77.21, **changes: Any) -> Cell:
+    fields = {"id": cell_id, "table": 5, "published": published, "network": NETWORK}
+    return Cell(**{**fields, **changes})
+
+
+def runs(*values: float | None) -> list[SeedRun]:
+    return [
+        SeedRun(seed=seed, miou=value, training=(f"train-{seed}",), evaluation=f"evaluate-{seed}")
+        for seed, value in enumerate(values)
+    ]
+
+
+def measured(*values: float) -> Measured:
+    return Measured(values=values, seeds=tuple(range(len(values))))
+
+
+# One seed: a tolerance of 1.0, both ends included.
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        (77.21, "reproduced"),
+        (76.21, "reproduced"),
+        (78.21, "reproduced"),
+        (76.20, "below"),
+        (78.22, "above"),
+    ],
+)
+def test_a_single_seed_is_held_to_the_declared_tolerance(value, verdict):
+    found, reason = judge_published(77.21, measured(value))
+    assert found == verdict
+    assert "single seed" in reason and "1.0" in reason
+
+
+# Three seeds 76.7, 77.0, 77.3: m = 77, s = 0.3; t(0.975, 2) = 4.303, so the next run is expected
+# within 4.303 * 0.3 * sqrt(4/3) = 1.4905 of 77: [75.51, 78.49].
+@pytest.mark.parametrize(
+    ("published", "verdict"),
+    [
+        (77.0, "reproduced"),
+        (75.52, "reproduced"),
+        (78.48, "reproduced"),
+        (78.50, "below"),
+        (75.50, "above"),
+    ],
+)
+def test_three_seeds_predict_the_next_run(published, verdict):
+    found, reason = judge_published(published, measured(76.7, 77.0, 77.3))
+    assert found == verdict
+    assert "[75.51, 78.49]" in reason and "3 seeds" in reason
+
+
+def test_a_wide_interval_reproduces_nothing_but_can_still_exclude():
+    # s = 1: half a width of 4.968, above 2.
+    assert judge_published(77.0, measured(76.0, 77.0, 78.0))[0] == "inconclusive"
+    assert judge_published(70.0, measured(76.0, 77.0, 78.0))[0] == "above"
+    assert judge_published(84.0, measured(76.0, 77.0, 78.0))[0] == "below"
+    # Two seeds 0.4 apart: t(0.975, 1) = 12.706; 12.706 * 0.2828 * sqrt(1.5) = 4.40.
+    assert judge_published(77.0, measured(76.8, 77.2))[0] == "inconclusive"
+
+
+def test_equal_seeds_are_a_point():
+    assert judge_published(77.0, measured(77.0, 77.0))[0] == "reproduced"
+    assert judge_published(77.1, measured(77.0, 77.0))[0] == "below"
+
+
+def test_only_a_comparable_tier_is_compared():
+    result = judge_cell(ours(), tier(comparable=False), runs(77.21, 77.21))
+    assert result.verdict == "not comparable"
+    assert result.measured == measured(77.21, 77.21)
+    assert judge_cell(ours(), tier(), runs(77.21, 77.21)).verdict == "reproduced"
+
+
+@pytest.mark.parametrize("given", [(), runs(None, None)], ids=["no runs", "none finished"])
+def test_not_run(given):
+    result = judge_cell(ours(), tier(), given)
+    assert (result.verdict, result.measured) == ("not run", None)
+    assert result.reason
+
+
+def test_seeds_still_to_run_are_named():
+    result = judge_cell(ours(), tier(), runs(77.0, None, None))
+    assert (result.verdict, result.measured) == ("reproduced", measured(77.0))
+    assert result.reason.endswith("; seeds 1, 2 not run")
+
+
+def test_a_failed_seed_fails_the_cell_and_the_others_stay_visible():
+    given = [*runs(77.0), SeedRun(seed=1, failure="loss is nan at iteration 17")]
+    result = judge_cell(ours(), tier(), given)
+    assert result.verdict == "failed"
+    assert result.reason == "seed 1: loss is nan at iteration 17"
+    assert result.measured == measured(77.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_none_is_a_failure(value):
+    result = judge_cell(ours(), tier(), runs(value))
+    assert (result.verdict, result.measured) == ("failed", None)
+    assert "seed 0" in result.reason
+
+
+def test_rows_that_nobody_can_measure():
+    other = ours(network=None, method="PSPNet")
+    assert judge_cell(other, tier(), ()).verdict == "published only"
+    assert judge_cell(other, tier(), ()).method == "PSPNet"
+    jft = ours(network=None, label="DeepLabv3-JFT", unavailable="JFT-300M is not public")
+    result = judge_cell(jft, tier(), ())
+    assert (result.verdict, result.reason) == ("unavailable", "JFT-300M is not public")
+    server = ours(unavailable="the server scores it", needs="test labels")
+    assert judge_cell(server, tier(), ()).verdict == "unavailable"
+    assert judge_cell(server, tier(test_labels=True), runs(77.0)).verdict == "reproduced"
+
+
+def test_steps_classes_and_further_quantities_are_carried():
+    given = [
+        replace(run, per_class={"cat": iou, "dog": dog, "cow": None}, extra={"relative_time": 0.5})
+        for run, iou, dog in zip(runs(77.0, 77.2), (60.0, 70.0), (None, 50.0), strict=True)
+    ]
+    result = judge_cell(ours(also={"relative_time": 0.13}, note="a note"), tier(), given, bold=True)
+    assert result.training == (("train-0",), ("train-1",))
+    assert result.evaluation == ("evaluate-0", "evaluate-1")
+    assert result.per_class == {"cat": 65.0, "dog": 50.0, "cow": None}
+    assert result.extra == {"relative_time": Extra(published=0.13, measured=0.5)}
+    assert (result.bold, result.note) == (True, "a note")
+    # What the paper does not give is not shown.
+    assert judge_cell(ours(), tier(), given).extra == {}
+
+
+def table(**changes: Any) -> Table:
+    fields: dict[str, Any] = {
+        "number": 5,
+        "title": "A title",
+        "source": "section 4.3",
+        "notes": ("a note",),
+        "cells": (ours("a", 70.0), ours("b", 71.0)),
+        "claims": (),
+        "grid": None,
+        "columns": (),
+        "bold": "b",
+    }
+    return Table(**{**fields, **changes})
+
+
+def test_a_table_with_its_claims_and_notice():
+    claim = Claim(says="b is better", where="4.3", kind="greater", mode="all", pairs=(("b", "a"),))
+    result = judge_table(
+        table(claims=(claim,)),
+        tier(comparable=False),
+        {"a": runs(30.0, 31.0), "b": runs(40.0, 41.5)},
+    )
+    assert [cell.verdict for cell in result.cells] == ["not comparable"] * 2
+    assert [cell.bold for cell in result.cells] == [False, True]
+    assert [claim.verdict for claim in result.claims] == ["holds"]
+    assert "tiny tier (a small network on a generated set)" in result.notice
+    assert "not comparable with the published ones" in result.notice
+    assert result.notes == ("a note",)
+    assert judge_table(table(), tier(), {}).notice == ""
+
+
+def test_layout_of_two_axes():
+    cells = tuple(ours(name) for name in "abcdef")
+    grid = SpecGrid(
+        rows=Axis(field="multi_grid", values=((1, 1, 1), (1, 2, 4))),
+        columns=Axis(field="last_block", values=(4, 5, 7)),
+    )
+    assert judge_table(table(cells=cells, grid=grid), tier(), {}).layout == Grid(
+        row_heading="multi grid",
+        column_heading="last block",
+        columns=("block4", "block5", "block7"),
+        rows=(("(1, 1, 1)", ("a", "b", "c")), ("(1, 2, 4)", ("d", "e", "f"))),
+    )
+
+
+def test_layout_of_one_axis_across_and_down():
+    axis = Axis(field="output_stride", values=(8, 16))
+    across = judge_table(table(grid=SpecGrid(rows=None, columns=axis)), tier(), {}).layout
+    assert across == Grid(
+        row_heading="",
+        column_heading="output stride",
+        columns=("8", "16"),
+        rows=(("", ("a", "b")),),
+    )
+    down = judge_table(table(grid=SpecGrid(rows=axis, columns=None)), tier(), {}).layout
+    assert down == Rows(headings=("output stride",), rows=(("a", ("8",)), ("b", ("16",))))
+
+
+def test_layout_of_columns_with_ticks():
+    columns = (
+        Column(title="MG", key="multi_grid", tick=(1, 1, 1)),
+        Column(title="MG other", key="multi_grid", tick_unless=(1, 1, 1)),
+        Column(title="Block", key="last_block"),
+        Column(title="Method", key="label"),
+        Column(title="Time", key="also.relative_time"),
+    )
+    other = Cell(id="b", table=5, method="PSPNet", published=85.4)
+    layout = judge_table(table(cells=(ours("a"), other), columns=columns), tier(), {}).layout
+    assert isinstance(layout, Rows)
+    assert layout.headings == ("MG", "MG other", "Block", "Method")
+    assert layout.rows[0] == ("a", (True, False, "block4", "a"))
+    assert layout.rows[1][1][-1] == "PSPNet"
+
+
+def test_verdicts_do_not_import_torch():
+    code = (
+        "import sys, replication.verdict, replication.render; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'scipy', 'matplotlib')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
