@@ -14,7 +14,7 @@ from pydantic import Field
 
 from replication.errors import SpecError
 from replication.protocol import Evaluation, Network, Pretraining, Stage
-from replication.spec_checks import (
+from replication.spec.checks import (
     INVALID,
     Place,
     checked,

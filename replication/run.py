@@ -23,7 +23,7 @@ from replication.plan import Plan, build, overview, work
 from replication.progress import RunDisplay
 from replication.runs import Store
 from replication.spec import Table, load_tables
-from replication.spec_checks import nearest
+from replication.spec.checks import nearest
 from replication.tiers import Tier, load_tier
 from replication.verdict import TableResult
 from replication.workers import Options, Summary, run

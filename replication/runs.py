@@ -157,7 +157,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("w") as file:
-            json.dump(content, file, indent=1, sort_keys=True, allow_nan=False)
+            json.dump(content, file, indent=1, allow_nan=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from pydantic import Field
 from replication.errors import SpecError
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 from replication.spec import Cell
-from replication.spec_checks import (
+from replication.spec.checks import (
     INVALID,
     Place,
     checked,
@@ -25,7 +25,7 @@ from replication.spec_checks import (
     read_toml,
     section,
 )
-from replication.spec_protocol import (
+from replication.spec.protocol import (
     EVALUATION_TYPES,
     STAGE_TYPES,
     TRAINING_TYPES,

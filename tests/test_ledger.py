@@ -7,7 +7,7 @@ import pytest
 
 from replication.errors import SpecError
 from replication.ledger import LEDGER, load_ledger, main, markdown
-from replication.spec_protocol import load_protocol
+from replication.spec.protocol import load_protocol
 
 HERE = Path(__file__).resolve().parents[1]
 POINTS = load_ledger()

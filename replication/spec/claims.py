@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from replication.spec_checks import Place, fields, nearest, show, tables
+from replication.spec.checks import Place, fields, nearest, show, tables
 
 Kind = Literal["greater", "order", "best", "similar"]
 Pair = tuple[str, str]

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from replication.errors import SpecError
 from replication.protocol import Evaluation, Network, Stage
-from replication.spec_cells import Axis, Draft, Grid, id_part, read_grid, read_list, text
-from replication.spec_checks import (
+from replication.spec.cells import Draft, Grid, read_grid, read_list, text
+from replication.spec.checks import (
     INVALID,
     Place,
     checked,
@@ -28,8 +28,8 @@ from replication.spec_checks import (
     show,
     tables,
 )
-from replication.spec_claims import Claim, Text, read_claims
-from replication.spec_protocol import (
+from replication.spec.claims import Claim, Text, read_claims
+from replication.spec.protocol import (
     EVALUATION_TYPES,
     MAIN_STAGE,
     TRAINING_TYPES,
@@ -41,19 +41,6 @@ from replication.spec_protocol import (
     read_stages,
     resolve,
 )
-
-__all__ = [
-    "Axis",
-    "Cell",
-    "Claim",
-    "Column",
-    "Grid",
-    "NamedStage",
-    "Table",
-    "id_part",
-    "load_tables",
-    "text",
-]
 
 PROTOCOL_FILE = "protocol.toml"
 TABLE_TYPES: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from replication.spec_checks import (
+from replication.spec.checks import (
     INVALID,
     Place,
     checked,
@@ -16,8 +16,8 @@ from replication.spec_checks import (
     show,
     tables,
 )
-from replication.spec_claims import Text
-from replication.spec_protocol import (
+from replication.spec.claims import Text
+from replication.spec.protocol import (
     EVALUATION_TYPES,
     MAIN_STAGE,
     TRAINING_TYPES,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from replication.protocol import Evaluation, Network, Stage
-from replication.spec_checks import (
+from replication.spec.checks import (
     INVALID,
     Place,
     checked,
