@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from replication.data import embedded
+from replication.data.embedded import sets
 from replication.errors import ReplicationError
 
 
@@ -39,9 +40,9 @@ def one_set(recipe: embedded.Recipe, role: embedded.Role, root: Path) -> None:
     """Make one set, or verify it if it is there, and print what it holds."""
     start = time.perf_counter()
     shown = _show if sys.stderr.isatty() else None
-    made = embedded.make(recipe, role, root, shown)
+    made = sets.make(recipe, role, root, shown)
     if not made.new:
-        embedded.verify(recipe, role, root)
+        sets.verify(recipe, role, root)
     seconds = time.perf_counter() - start
     counts = ", ".join(f"{split} {count}" for split, count in made.manifest["counts"].items())
     megabytes = sum(p.stat().st_size for p in made.home.rglob("*") if p.is_file()) / 1e6

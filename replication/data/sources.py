@@ -1,18 +1,23 @@
 """A tier's data roles: from a source's name to a path, a fingerprint, and decoded splits.
 
-A source is "embedded:RECIPE" (generated once, cached) or the path of a real set on disk.
+A source is "embedded:RECIPE" (generated once, cached) or the path of a real set on disk. Planning
+asks for fingerprints only: what draws and decodes is imported where it is used.
 """
+
+from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from replication.data import cache, embedded, layouts
-from replication.data.cache import Decoded, Labelled, Progress
+from replication.data import embedded, layouts
 from replication.errors import DataError
+
+if TYPE_CHECKING:
+    from replication.data.cache import Decoded, Labelled, Progress
 
 ROLES = ("voc", "coco", "cityscapes", "imagenet")
 EMBEDDED = "embedded:"
@@ -47,7 +52,9 @@ class Source:
         if not self.at:
             raise DataError(f"no data for the role {self.role}; give --data {self.role}=PATH")
         if self.recipe is not None:
-            return embedded.ensure(
+            from replication.data.embedded import sets
+
+            return sets.ensure(
                 embedded.RECIPES[self.recipe],
                 cast(embedded.Role, self.role),
                 cache_folder(),
@@ -66,7 +73,7 @@ class Sources:
     by_role: Mapping[str, Source]
 
     @classmethod
-    def of(cls, tier_data: Mapping[str, str], overrides: Mapping[str, str]) -> "Sources":
+    def of(cls, tier_data: Mapping[str, str], overrides: Mapping[str, str]) -> Sources:
         """The tier's sources with the user's `--data ROLE=PATH` in their place."""
         for role in overrides:
             if role not in ROLES:
@@ -91,10 +98,14 @@ class Sources:
 
     def segmentation(self, role: str, split: str, progress: Progress | None = None) -> Decoded:
         """A decoded segmentation split. COCO's classes are the `voc` set's, by name."""
+        from replication.data import cache
+
         return cache.decode(self._listing(role, split, progress), cache_folder(), progress)
 
     def classification(self, split: str, progress: Progress | None = None) -> Labelled:
         """A decoded split of the role `imagenet`."""
+        from replication.data import cache
+
         root = self.by_role["imagenet"].root(progress)
         return cache.decode_folders(layouts.folders(root, split), cache_folder(), progress)
 

@@ -28,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def roots(cache: Path) -> dict[str, Path]:
-    return {role: embedded.ensure(SMOKE, role, cache) for role in embedded.ROLES}
+    return {role: sets.ensure(SMOKE, role, cache) for role in embedded.ROLES}
 
 
 def ids(devkit: Path, split: str) -> list[str]:
@@ -216,16 +216,16 @@ def test_imagenet_layout(roots: dict[str, Path]) -> None:
 def test_two_makes_are_equal_in_every_byte(
     roots: dict[str, Path], cache: Path, tmp_path: Path, role: embedded.Role
 ) -> None:
-    again = embedded.make(SMOKE, role, tmp_path)
+    again = sets.make(SMOKE, role, tmp_path)
     assert again.new
-    assert again.manifest == embedded.verify(SMOKE, role, cache)
+    assert again.manifest == sets.verify(SMOKE, role, cache)
 
 
 def test_an_image_depends_neither_on_the_others_nor_on_their_number(
     roots: dict[str, Path], tmp_path: Path
 ) -> None:
     fewer = dataclasses.replace(SMOKE, coco=(("train", 3),))
-    small = embedded.ensure(fewer, "coco", tmp_path)
+    small = sets.ensure(fewer, "coco", tmp_path)
     for name in ids(small, "train"):
         file = f"VOC2012/JPEGImages/{name}.jpg"
         assert (small / file).read_bytes() == (roots["coco"] / file).read_bytes()
@@ -235,7 +235,7 @@ def test_a_second_ensure_does_nothing(roots: dict[str, Path], cache: Path) -> No
     manifest = roots["voc"].parent / sets.MANIFEST
     before = manifest.stat().st_mtime_ns
     calls: list[tuple[int, int]] = []
-    root = embedded.ensure(SMOKE, "voc", cache, lambda done, total: calls.append((done, total)))
+    root = sets.ensure(SMOKE, "voc", cache, lambda done, total: calls.append((done, total)))
     assert root == roots["voc"]
     assert calls == []
     assert manifest.stat().st_mtime_ns == before
@@ -243,17 +243,17 @@ def test_a_second_ensure_does_nothing(roots: dict[str, Path], cache: Path) -> No
 
 def test_progress_counts_every_image(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    embedded.ensure(SMOKE, "imagenet", tmp_path, lambda done, total: calls.append((done, total)))
+    sets.ensure(SMOKE, "imagenet", tmp_path, lambda done, total: calls.append((done, total)))
     assert calls == [(i, 60) for i in range(1, 61)]
 
 
 def test_a_half_made_set_is_not_used(tmp_path: Path) -> None:
-    place = embedded.home(SMOKE, "coco", tmp_path)
+    place = sets.home(SMOKE, "coco", tmp_path)
     remains = place / "VOCdevkit/VOC2012/JPEGImages/half.jpg"
     remains.parent.mkdir(parents=True)
     remains.write_bytes(b"not a picture")
     (place.parent / ".coco-dead").mkdir()
-    root = embedded.ensure(SMOKE, "coco", tmp_path)
+    root = sets.ensure(SMOKE, "coco", tmp_path)
     assert len(ids(root, "train")) == 24
     assert not remains.exists()
     assert not (place.parent / ".coco-dead").exists()
@@ -265,24 +265,24 @@ def test_an_interrupted_make_leaves_nothing(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        embedded.ensure(SMOKE, "coco", tmp_path, stop)
-    place = embedded.home(SMOKE, "coco", tmp_path)
+        sets.ensure(SMOKE, "coco", tmp_path, stop)
+    place = sets.home(SMOKE, "coco", tmp_path)
     assert not place.exists()
     assert [p.name for p in place.parent.iterdir() if p.is_dir()] == []
 
 
 def test_several_at_once_make_one_set(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: embedded.make(SMOKE, "imagenet", tmp_path), range(3)))
+        made = list(pool.map(lambda _: sets.make(SMOKE, "imagenet", tmp_path), range(3)))
     assert sorted(one.new for one in made) == [False, False, True]
 
 
 def test_a_changed_file_is_found(tmp_path: Path) -> None:
-    root = embedded.ensure(SMOKE, "coco", tmp_path)
-    embedded.verify(SMOKE, "coco", tmp_path)
+    root = sets.ensure(SMOKE, "coco", tmp_path)
+    sets.verify(SMOKE, "coco", tmp_path)
     (root / "VOC2012/classes.txt").write_text("background\n")
     with pytest.raises(DataError, match="files have changed"):
-        embedded.verify(SMOKE, "coco", tmp_path)
+        sets.verify(SMOKE, "coco", tmp_path)
 
 
 def test_the_fingerprint_follows_what_the_role_depends_on() -> None:

@@ -1,8 +1,11 @@
 """Data sets made on the spot: seeded, small, in the official layouts.
 
-    root = ensure(RECIPES["micro"], "voc", Path("data"))
+    from replication.data.embedded import RECIPES, sets
 
-Numbers on them are compared with each other only, never with published ones.
+    root = sets.ensure(RECIPES["micro"], "voc", Path("data"))
+
+Numbers on them are compared with each other only, never with published ones. Recipes and their
+fingerprints need nothing but the standard library, so that planning stays quick; `sets` draws.
 """
 
 from replication.data.embedded.recipe import (
@@ -14,19 +17,5 @@ from replication.data.embedded.recipe import (
     SceneRecipe,
     fingerprint,
 )
-from replication.data.embedded.sets import Made, ensure, home, make, verify
 
-__all__ = [
-    "RECIPES",
-    "ROLES",
-    "Appearance",
-    "Made",
-    "Recipe",
-    "Role",
-    "SceneRecipe",
-    "ensure",
-    "fingerprint",
-    "home",
-    "make",
-    "verify",
-]
+__all__ = ["RECIPES", "ROLES", "Appearance", "Recipe", "Role", "SceneRecipe", "fingerprint"]
