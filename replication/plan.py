@@ -49,12 +49,6 @@ class Plan:
     def children(self, step_id: str) -> list[Step]:
         return [step for step in self.steps.values() if step.parent == step_id]
 
-    def roles(self) -> dict[tuple[str, str], None]:
-        """The (role, split) pairs that the steps read."""
-        return {
-            (s.config["data"]["role"], s.config["data"]["split"]): None for s in self.steps.values()
-        }
-
 
 def available(cell: Cell, tier: Tier) -> str | None:
     """Why a cell of ours cannot be measured at this tier, or None."""

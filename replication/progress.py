@@ -120,5 +120,5 @@ class RunDisplay:
         return f"{label} (+{len(job) - 1} strategies)" if len(job) > 1 else label
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         sys.stdout.flush()

@@ -198,6 +198,8 @@ def _prepare_data(plan: Plan, store: Store, sources: Sources, console: Console) 
     todo = [step for step in plan.steps.values() if store.status(step) in ("missing", "partial")]
     needed = {(s.config["data"]["role"], s.config["data"]["split"]): None for s in todo}
     problems: dict[str, None] = {}
+    for backbone in _missing_weights(plan):
+        problems[f"this tier starts from ImageNet weights: give --weights {backbone}=FILE"] = None
     with console.status("") as status:
         for role, split in needed:
 
@@ -251,19 +253,45 @@ def _dry_run(plan: Plan, store: Store, as_json: bool, console: Console) -> None:
     if as_json:
         print(json.dumps(shown, indent=1))
         return
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     for cell in shown["cells"]:
-        chain = " → ".join(id_ for id_ in (*cell["training"], cell["evaluation"]))
-        name = f"table{cell['table']}/{cell['cell']} seed {cell['seed']}"
-        console.print(f"{name:<40} {cell['status']:<8} {chain}", markup=False, highlight=False)
-    cells = len(shown["cells"])
-    console.print(f"\n{cells} cells at the {plan.tier.name} tier", highlight=False)
-    for kind in ("trainings", "evaluations"):
+        name = f"table{cell['table']}/{cell['cell']}"
+        steps = " → ".join(_short(id_) for id_ in (*cell["training"], cell["evaluation"]))
+        say(f"{name:<28} seed {cell['seed']}  {cell['status']:<8} {steps}")
+    say("")
+    for role, splits in _reads(plan).items():
+        given = ", ".join(splits) if "missing" not in splits.values() else ""
+        say(f"data {role:<11} {given or f'missing: give --data {role}=PATH'}")
+    for backbone in _missing_weights(plan):
+        say(f"weights {backbone}: missing: give --weights {backbone}=FILE")
+    say(f"\n{len(shown['cells'])} cells at the {plan.tier.name} tier")
+    chains = sum(len(run.chain) for run in plan.runs)
+    for kind, unshared in (("trainings", chains), ("evaluations", len(plan.runs))):
         tally = shown[kind]
         states = ", ".join(f"{n} {state}" for state, n in tally.items() if state != "unique" and n)
-        console.print(f"{tally['unique']} unique {kind}: {states or 'none'}", highlight=False)
-    named = len(plan.runs) * 1
-    chains = sum(len(run.chain) for run in plan.runs)
-    console.print(f"without sharing: {chains} trainings and {named} evaluations", highlight=False)
+        say(f"{tally['unique']} {kind} ({unshared} without sharing): {states or 'none'}")
+
+
+def _short(step_id: str) -> str:
+    kind, _, digest = step_id.partition("-")
+    return f"{kind} {digest[:6]}"
+
+
+def _reads(plan: Plan) -> dict[str, dict[str, str]]:
+    """The splits that the plan reads, by role, with their fingerprints."""
+    reads: dict[str, dict[str, str]] = {}
+    for step in plan.steps.values():
+        data = step.config["data"]
+        reads.setdefault(data["role"], {})[data["split"]] = data["fingerprint"]
+    return reads
+
+
+def _missing_weights(plan: Plan) -> list[str]:
+    initial = [step.config.get("initial") for step in plan.steps.values()]
+    return sorted({one["backbone"] for one in initial if one and one["sha256"] == "missing"})
 
 
 def _close(
