@@ -125,7 +125,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     for result in results:
         render.terminal(result, console)
         render.write(result, folder)
-    render.summary(results, folder)
+    render.summary(folder)
     if options.all:
         _figure4(store.folder / "figures")
     _close(plan, summary, results, folder, console)

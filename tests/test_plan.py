@@ -99,9 +99,7 @@ def test_pretraining_is_one_per_backbone_whatever_the_head():
     networks = [run.chain[-1].config["network"] for run in plan().runs]
     from replication.protocol import Network
 
-    distinct = {
-        backbone_only(Network.model_validate(n)).model_dump_json() for n in networks
-    }
+    distinct = {backbone_only(Network.model_validate(n)).model_dump_json() for n in networks}
     assert len(distinct) == 2
 
 

@@ -1,6 +1,6 @@
 """Results drawn: for the terminal, and as Markdown, LaTeX, CSV and JSON files."""
 
-from collections.abc import Sequence
+import json
 from pathlib import Path
 
 from replication.files import write_atomically
@@ -27,6 +27,7 @@ def write(result: TableResult, folder: Path) -> list[Path]:
     return [write_atomically(folder / f"{name}.{kind}", text) for kind, text in drawn.items()]
 
 
-def summary(results: Sequence[TableResult], folder: Path) -> Path:
-    """Write index.md, which lists the tables with their measured cells and claims."""
-    return write_atomically(folder / "index.md", index(results))
+def summary(folder: Path) -> Path:
+    """Write index.md over every table in the folder, whichever run wrote it."""
+    tables = [json.loads(path.read_text()) for path in sorted(folder.glob("table*.json"))]
+    return write_atomically(folder / "index.md", index(tables))

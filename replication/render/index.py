@@ -1,42 +1,45 @@
-"""The page that lists every table of a results folder."""
+"""The page that lists every table of a results folder, from the tables' own JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from replication.render.markdown import escape, pipe_table
-from replication.results import ClaimVerdict, TableResult
+from replication.results import ClaimVerdict
 
 CLAIM_VERDICTS: tuple[ClaimVerdict, ...] = ("holds", "fails", "undecided", "not run")
 
 
-def index(results: Sequence[TableResult]) -> str:
-    notices = dict.fromkeys(result.notice for result in results if result.notice)
-    claims = [claim for result in results for claim in result.claims]
+def index(tables: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown page over tables as `csv_json.to_json` writes them, whichever run wrote them."""
+    notices = dict.fromkeys(table["notice"] for table in tables if table["notice"])
+    claims = [claim["verdict"] for table in tables for claim in table["claims"]]
     tally = ", ".join(
-        f"{sum(claim.verdict == verdict for claim in claims)} {word}"
+        f"{claims.count(verdict)} {word}"
         for verdict, word in zip(
             CLAIM_VERDICTS, ("hold", "fail", "undecided", "not run"), strict=True
         )
     )
     blocks = ["# Replicated tables", *(f"> **{escape(notice)}**" for notice in notices)]
     blocks.append(f"Of {len(claims)} claims: {tally}.")
-    headings = ["table", "title", "tier", "cells measured", "verdicts", *CLAIM_VERDICTS, "files"]
-    rules = [":--", ":--", ":--", "--:", ":--", *["--:"] * len(CLAIM_VERDICTS), ":--"]
-    blocks.append(pipe_table(headings, rules, [_row(result) for result in results]))
+    headings = ["table", "title", "cells measured", "seeds", "verdicts", *CLAIM_VERDICTS, "files"]
+    rules = [":--", ":--", "--:", "--:", ":--", *["--:"] * len(CLAIM_VERDICTS), ":--"]
+    blocks.append(pipe_table(headings, rules, [_row(table) for table in tables]))
     return "\n\n".join(blocks) + "\n"
 
 
-def _row(result: TableResult) -> list[str]:
-    name = f"table{result.number:02d}"
-    ours = [cell for cell in result.cells if cell.verdict != "published only"]
-    done = sum(cell.measured is not None for cell in ours)
-    shown = [cell.verdict for cell in ours if cell.verdict != "not comparable"]
+def _row(table: Mapping[str, Any]) -> list[str]:
+    name = f"table{table['table']:02d}"
+    ours = [cell for cell in table["cells"] if cell["verdict"] != "published only"]
+    counts = sorted({cell["measured"]["n"] for cell in ours if cell["measured"]})
+    done = sum(cell["measured"] is not None for cell in ours)
+    shown = [cell["verdict"] for cell in ours if cell["verdict"] != "not comparable"]
     verdicts = ", ".join(f"{shown.count(verdict)} {verdict}" for verdict in dict.fromkeys(shown))
-    judged = [claim.verdict for claim in result.claims]
+    judged = [claim["verdict"] for claim in table["claims"]]
     return [
-        f"[{result.number}]({name}.md)",
-        escape(result.title),
-        escape(result.tier),
+        f"[{table['table']}]({name}.md)",
+        escape(table["title"]),
         f"{done} of {len(ours)}",
+        " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "–",
         verdicts or "–",
         *(str(judged.count(verdict)) for verdict in CLAIM_VERDICTS),
         " ".join(f"[{kind}]({name}.{kind})" for kind in ("csv", "json", "tex")),

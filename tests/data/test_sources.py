@@ -5,7 +5,7 @@ import pytest
 from replication.data.sources import Source, Sources, cache_folder
 from replication.errors import DataError
 
-TIER = {role: "embedded:smoke" for role in ("voc", "coco", "cityscapes", "imagenet")}
+TIER = dict.fromkeys(("voc", "coco", "cityscapes", "imagenet"), "embedded:smoke")
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Speed, measured side by side: medians of alternating repetitions. No part of the tests."""
