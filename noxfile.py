@@ -53,7 +53,11 @@ def _uv() -> str:
 
 def replicate(session: nox.Session, *arguments: str) -> None:
     python = environment(session)
-    session.run(python, "-m", "replication.run", *arguments, *session.posargs, external=True)
+    session.run(
+        python, "-m", "replication.run", *arguments, *session.posargs, external=True,
+        # On Ctrl-C a training writes its checkpoint before it ends.
+        interrupt_timeout=60, terminate_timeout=60,
+    )  # fmt: skip
 
 
 def _table(number: int, what: str) -> None:

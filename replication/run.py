@@ -81,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReplicationError as problem:
         print("\n".join(f"error: {line}" for line in str(problem).splitlines()), file=sys.stderr)
         return EXIT_USAGE
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        print(f"error: {where}{problem.strerror or problem}", file=sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
