@@ -120,9 +120,7 @@ def _pretrain(step: Step, folder: Path, context: Context) -> dict[str, Any]:
         should_stop=context.should_stop,
         checkpoint_seconds=context.checkpoint_seconds,
     )
-    write_tensors(folder / "weights.safetensors", model.state_dict(), {"classes": data.classes})
-    log = _last_log(folder)
-    return {"loss": log["loss"], "iterations": log["iteration"]}
+    return _trained(model, folder, data.classes)
 
 
 def _train(step: Step, folder: Path, context: Context) -> dict[str, Any]:
@@ -147,9 +145,7 @@ def _train(step: Step, folder: Path, context: Context) -> dict[str, Any]:
         checkpoint_seconds=context.checkpoint_seconds,
         fresh=fresh,
     )
-    write_tensors(folder / "weights.safetensors", model.state_dict(), {"classes": data.classes})
-    log = _last_log(folder)
-    return {"loss": log["loss"], "iterations": log["iteration"]}
+    return _trained(model, folder, data.classes)
 
 
 def _start_weights(
@@ -233,7 +229,8 @@ def _place(model: torch.nn.Module, device: str) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _last_log(folder: Path) -> dict[str, Any]:
-    lines = (folder / "log.jsonl").read_text().splitlines()
-    last: dict[str, Any] = json.loads(lines[-1])
-    return last
+def _trained(model: torch.nn.Module, folder: Path, classes: Sequence[str]) -> dict[str, Any]:
+    """Save a training's weights; returns its outcome."""
+    write_tensors(folder / "weights.safetensors", model.state_dict(), {"classes": classes})
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    return {"loss": last["loss"], "iterations": last["iteration"]}
