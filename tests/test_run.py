@@ -175,6 +175,15 @@ def test_a_diverging_cell_fails_and_the_rest_go_on(tmp_path, capsys):
     assert "(0 in this run)" in capsys.readouterr().out
 
 
+def test_fail_fast_starts_nothing_more(tmp_path, capsys):
+    where = tier_file(tmp_path, "[scale]\nlearning_rate = 1e35\niterations = 3e-4\n")
+    arguments = [*where, "--results", str(tmp_path / "r"), "--table", "9", "--workers", "1"]
+    assert main([*arguments, "--fail-fast"]) == 1
+    out = capsys.readouterr().out
+    # The pretraining is done, one training failed, six steps never started.
+    assert "1 of 9 steps done (1 in this run), 1 failed, 7 not run" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -306,6 +315,21 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, table4):
         assert "No space left on device" in text and "Traceback" not in text
         assert (mount / "smoke" / "steps" / pretrained.name / "outcome.json").is_file()
         assert not list((mount / "smoke" / "steps").glob("train-*[0-9a-f]/outcome.json"))
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+def test_a_read_only_results_folder_is_one_line(tmp_path, capsys):
+    mount = tmp_path / "fixed"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(mount)]).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        assert main(["--table", "4", "--tier", "smoke", "--results", str(mount)]) == 2
+        error = capsys.readouterr().err
+        assert "cannot write results here (Read-only file system)" in error
+        assert len(error.splitlines()) == 1
     finally:
         subprocess.run(["umount", str(mount)], check=True)
 
