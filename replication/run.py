@@ -91,6 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace, console: Console) -> int:
+    if options.workers is not None and options.workers < 1:
+        raise ReplicationError(f"--workers {options.workers}: must be at least 1")
+    if options.json and not (options.dry_run or options.list):
+        raise ReplicationError(
+            "--json: goes with --dry-run or --list; results are written as JSON anyway"
+        )
     tier = load_tier(options.tier, options.tiers)
     every = load_tables(options.tables)
     tables, cells = _chosen(options, every)

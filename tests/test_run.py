@@ -194,6 +194,8 @@ def test_fail_fast_starts_nothing_more(tmp_path, capsys):
         (["--table", "1", "--data", "vok=/x"], "no such role; known: voc, coco"),
         (["--table", "1", "--data", "voc=/no/such/folder"], "/no/such/folder: no such folder"),
         (["--table", "1", "--seeds", "0"], "--seeds 0: must be at least 1"),
+        (["--table", "1", "--workers", "0"], "--workers 0: must be at least 1"),
+        (["--table", "1", "--json"], "--json: goes with --dry-run or --list"),
         (["--table", "1", "--tables", "/no/such"], "/no/such"),
         ([], "nothing to do: give --table N"),
         (["--table", "1", "--device", "cuda:7"], "--device cuda:7: no such device"),
