@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -104,7 +105,11 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         _list(every, options.json, console)
         return EXIT_OK
     seeds = _seeds(options.seeds, tier)
-    sources = Sources.of(tier.data, _pairs(options.data, "--data", "ROLE=PATH"))
+    own_data = _pairs(options.data, "--data", "ROLE=PATH")
+    sources = Sources.of(tier.data, own_data)
+    if own_data and not tier.comparable:
+        given = ", ".join(f"{role} = {path}" for role, path in own_data.items())
+        tier = replace(tier, summary=f"its small networks and short trainings, on {given}")
     weights = {b: Path(p) for b, p in _pairs(options.weights, "--weights", "BACKBONE=FILE").items()}
     hashes = {backbone: _hash(path) for backbone, path in weights.items()}
     store = Store(options.results / tier.name)

@@ -228,6 +228,20 @@ def test_bad_images_are_all_named_before_any_training(tmp_path, capsys):
     assert not records(results, "train")
 
 
+def test_own_data_are_named_in_every_rendering(tmp_path):
+    from tests.data.test_reading import make_voc
+
+    root = make_voc(tmp_path, ids=("a", "b", "c", "d"))
+    for split in ("trainaug", "val"):
+        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text("a\nb\nc\nd\n")
+    arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--data", f"voc={root}"]
+    assert main([*arguments, "--results", str(tmp_path / "results")]) == 0
+    content = table(tmp_path / "results", 9)
+    assert f"on voc = {root}" in content["notice"] and "not comparable" in content["notice"]
+    per_class = content["cells"][0]["per_class"]
+    assert len(per_class) == 21 and per_class["aeroplane"] is not None
+
+
 def command(*arguments):
     return [sys.executable, "-m", "replication.run", *arguments]
 
