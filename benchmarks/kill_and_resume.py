@@ -59,7 +59,7 @@ def main() -> int:
         process = subprocess.Popen(
             command(broken), cwd=HERE, start_new_session=True, stdout=subprocess.DEVNULL
         )
-        wait = moments.uniform(4.0, 14.0)
+        wait = moments.uniform(6.0, 14.0)
         time.sleep(wait)
         if process.poll() is not None:
             print(f"kill {number}: the run had ended before")
