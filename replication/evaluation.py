@@ -14,8 +14,8 @@ from replication.network.aspp import upsample
 from replication.network.deeplab import DeepLabV3
 from replication.protocol import Evaluation
 
-# Pixels in one batch of images. On a CPU small batches stay in its cache: 300 small images in
-# batches of 7 took 0.45 times as long as in batches of 62 (benchmarks/evaluation.py).
+# Pixels in one batch of images. On a CPU small batches stay in its cache
+# (benchmarks/evaluation.py measures what that is worth).
 BATCH_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 20}
 
 
