@@ -8,7 +8,7 @@ import pytest
 
 from replication.errors import SpecError
 from replication.spec import load_tables
-from tests.spec_samples import GRID, HERE, LIST, changed, folder, one, problems  # noqa: F401
+from tests.spec_samples import GRID, HERE, LIST, changed, folder, one  # noqa: F401
 
 
 def test_a_list(folder: Path) -> None:

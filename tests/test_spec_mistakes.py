@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spec_samples import GRID, HERE, LIST, changed, folder, one, problems  # noqa: F401
+from tests.spec_samples import GRID, LIST, changed, folder, one, problems  # noqa: F401
 
 # (what changes in LIST, what it becomes, the one line after "tables/table.toml: ")
 MISTAKES = [
