@@ -1,6 +1,8 @@
 """Evaluation: whole images, several inference strategies in one sweep, one count per image."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -8,15 +10,55 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from replication.data.batches import gather, normalise
-from replication.data.cache import Decoded
+from replication.data.cache import Pictures
 from replication.data.layouts import IGNORE_INDEX
+from replication.errors import DataError
 from replication.network.aspp import upsample
-from replication.network.deeplab import DeepLabV3
 from replication.protocol import Evaluation
 
 # Pixels in one batch of images. On a CPU small batches stay in its cache
 # (benchmarks/evaluation.py measures what that is worth).
 BATCH_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 20}
+
+
+class Segmenter(Protocol):
+    """What evaluation asks of a network; `network.deeplab.DeepLabV3` is one."""
+
+    num_classes: int
+
+    @property
+    def align_corners(self) -> bool:
+        """How logits and scaled inputs are interpolated."""
+
+    @property
+    def output_stride(self) -> int: ...
+
+    @property
+    def size_step(self) -> int:
+        """Images larger than the crop are padded to k * size_step + 1 pixels a side."""
+
+    def set_output_stride(self, output_stride: int) -> None: ...
+
+    def coarse_logits(self, x: Tensor) -> Tensor:
+        """Logits (N, num_classes, h, w), at any resolution, of mean-subtracted (N, 3, H, W)."""
+
+    def eval(self) -> Self: ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """A batch's predictions: class indices (N, h, w) for each strategy, on the model's device.
+
+    Image row i is `images[i]` of the set and has its true size in `sizes[i]` (h, w); what lies
+    beyond is padding, and 255 in `masks`.
+    """
+
+    images: list[int]
+    sizes: Tensor
+    masks: Tensor
+    by_strategy: tuple[Tensor, ...]
 
 
 def scaled_size(size: int, scale: float) -> int:
@@ -44,28 +86,46 @@ def passes(strategies: Sequence[Evaluation]) -> list[tuple[int, float, bool]]:
     return sorted(needed)
 
 
-@torch.inference_mode()
 def evaluate(
-    model: DeepLabV3,
-    data: Decoded,
+    model: Segmenter,
+    data: Pictures,
     strategies: Sequence[Evaluation],
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[NDArray[np.int32]]:
     """Confusion counts (images, classes, classes) of every strategy; rows are the truth.
 
+    Raises DataError for a set without masks.
+    """
+    if not data.labelled:
+        raise DataError(f"split {data.split!r} has no masks: it can be predicted, not evaluated")
+    classes = model.num_classes
+    counts = [np.zeros((len(data), classes, classes), dtype=np.int32) for _ in strategies]
+    for batch in predict(model, data, strategies, progress=progress):
+        for into, predicted in zip(counts, batch.by_strategy, strict=True):
+            into[batch.images] = count(predicted, batch.masks, classes)
+    return counts
+
+
+@torch.inference_mode()
+def predict(
+    model: Segmenter,
+    data: Pictures,
+    strategies: Sequence[Evaluation],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Predicted]:
+    """Every image's classes under every strategy, batch by batch, in the order of padded sizes.
+
     A strategy's result is the argmax of its summed class probabilities over scales and flips, at
     each image's own size. Strategies that need the same forward pass share it.
     """
     model.eval()
     device = next(model.parameters()).device
-    classes = model.num_classes
     trained_at = model.output_stride
-    counts = [np.zeros((len(data), classes, classes), dtype=np.int32) for _ in strategies]
     (crop_size,) = {one.crop_size for one in strategies}
-    done = 0
-    stride, pixels = model.network.stem_stride * 8, BATCH_PIXELS.get(device.type, 1 << 20)
-    for batch, (height, width) in _batches(data, crop_size, stride, pixels):
+    done, pixels = 0, BATCH_PIXELS.get(device.type, 1 << 20)
+    for batch, (height, width) in _batches(data, crop_size, model.size_step, pixels):
         images, masks, sizes = gather(data, batch)
         x = _pad(images.to(device), sizes, height, width)
         summed: list[Tensor | None] = [None] * len(strategies)
@@ -77,14 +137,16 @@ def evaluate(
                 if wanted and (one.flip or not flipped):
                     before = summed[i]
                     summed[i] = probabilities if before is None else before + probabilities
-        for i, total in enumerate(summed):
+        predicted = []
+        for total in summed:
             assert total is not None
-            predicted = total.argmax(1)[:, : masks.shape[1], : masks.shape[2]]
-            counts[i][batch] = count(predicted, masks.to(device), classes)
+            predicted.append(total.argmax(1)[:, : masks.shape[1], : masks.shape[2]])
+        yield Predicted(
+            images=batch, sizes=sizes, masks=masks.to(device), by_strategy=tuple(predicted)
+        )
         done += len(batch)
         progress(done, len(data))
     model.set_output_stride(trained_at)
-    return counts
 
 
 def count(predicted: Tensor, masks: Tensor, classes: int) -> NDArray[np.int32]:
@@ -98,7 +160,7 @@ def count(predicted: Tensor, masks: Tensor, classes: int) -> NDArray[np.int32]:
 
 
 def _batches(
-    data: Decoded, crop_size: int, stride: int, pixels: int
+    data: Pictures, crop_size: int, stride: int, pixels: int
 ) -> Iterator[tuple[list[int], tuple[int, int]]]:
     """Images of one padded size together, at most `pixels` of them at a time."""
     groups: dict[tuple[int, int], list[int]] = {}
@@ -121,10 +183,10 @@ def _pad(images: Tensor, sizes: Tensor, height: int, width: int) -> Tensor:
     return torch.nn.functional.pad(x, padding).contiguous(memory_format=torch.channels_last)
 
 
-def _probabilities(model: DeepLabV3, x: Tensor, scale: float, flipped: bool) -> Tensor:
+def _probabilities(model: Segmenter, x: Tensor, scale: float, flipped: bool) -> Tensor:
     """Class probabilities (N, C, H, W) at x's size from one forward pass."""
     size = (x.shape[2], x.shape[3])
-    align = model.network.align_corners
+    align = model.align_corners
     if flipped:
         x = x.flip(3)
     if scale != 1.0:

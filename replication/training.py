@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from replication.checkpoints import pack, read_tensors, unpack, write_tensors
 from replication.data.batches import augment, draw, gather, order
-from replication.data.cache import Decoded, Labelled
+from replication.data.cache import Labelled, Pictures
 from replication.data.layouts import IGNORE_INDEX
 from replication.errors import Diverged
 from replication.network.aspp import upsample
@@ -117,7 +117,7 @@ def sgd(
 def train(
     model: DeepLabV3,
     stage: Stage,
-    data: Decoded,
+    data: Pictures,
     *,
     seed: int,
     folder: Path,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from replication.data.cache import Decoded
+from replication.data.cache import Pictures
 from replication.data.layouts import IGNORE_INDEX
 
 # ImageNet's channel statistics (torchvision's convention), for pixels in 0 to 1.
@@ -74,7 +74,7 @@ def draw(
     )
 
 
-def gather(data: Decoded, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def gather(data: Pictures, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Stack images (N, H, W, 3) and masks (N, H, W) uint8 with their true sizes (N, 2).
 
     Images of several sizes are padded at the bottom and right to the largest of the batch; the

@@ -1,4 +1,4 @@
-"""Decoded sets: every image and mask checked and decoded once, then read through memory maps.
+"""A split of pictures, read through memory maps (decoded once) or file by file.
 
 The cache is three flat files (pixels, masks, index) per split, keyed by a hash of paths, sizes and
 modification times; it is written beside and renamed into place, so a half-made one is never read.
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,27 +18,35 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from replication.data.layouts import IGNORE_INDEX, Folders, Listing
+from replication.data.reading import (
+    Bytes,
+    Progress,
+    check,
+    decoded_bytes,
+    raise_problems,
+    read_image,
+    read_mask,
+    read_pair,
+)
 from replication.errors import DataError
 
 FORMAT = 1
-SHOWN_PROBLEMS = 20
-Progress = Callable[[int, int], None]
-Bytes = NDArray[np.uint8]
+# Told what a split will take on disk, once it is known and before it is written.
+Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """A split in memory maps. Image i is (h, w, 3) uint8, mask i (h, w) uint8 with 255 void."""
+class Pictures(ABC):
+    """A split: image i is (h, w, 3) uint8, mask i (h, w) uint8 class indices with 255 void."""
 
+    split: str
     ids: tuple[str, ...]
     classes: tuple[str, ...]
     sizes: NDArray[np.int64]  # (n, 2): h, w
-    offsets: NDArray[np.int64]  # (n,): in pixels
-    pixels: Bytes  # (total, 3)
-    labels: Bytes  # (total,)
+    # False for a test set: its masks are void everywhere.
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,13 +56,11 @@ class Decoded:
         """Whether every image has the same size."""
         return bool((self.sizes == self.sizes[0]).all())
 
-    def image(self, i: int) -> Bytes:
-        h, w = self.sizes[i]
-        return self.pixels[self.offsets[i] : self.offsets[i] + h * w].reshape(h, w, 3)
+    @abstractmethod
+    def image(self, i: int) -> Bytes: ...
 
-    def mask(self, i: int) -> Bytes:
-        h, w = self.sizes[i]
-        return self.labels[self.offsets[i] : self.offsets[i] + h * w].reshape(h, w)
+    @abstractmethod
+    def mask(self, i: int) -> Bytes: ...
 
     def with_any(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Indices of the images that contain a pixel of any of the named classes.
@@ -65,9 +72,46 @@ class Decoded:
             raise DataError(
                 f"duplicate: no class {unknown[0]!r} in this set; it has {', '.join(self.classes)}"
             )
+        if not names:
+            return np.array([], dtype=np.int64)
         wanted = [self.classes.index(name) for name in names]
         hits = [i for i in range(len(self)) if np.isin(self.mask(i), wanted).any()]
         return np.array(hits, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded(Pictures):
+    """A split in memory maps."""
+
+    offsets: NDArray[np.int64]  # (n,): in pixels
+    pixels: Bytes  # (total, 3)
+    labels: Bytes  # (total,)
+
+    def image(self, i: int) -> Bytes:
+        h, w = self.sizes[i]
+        return self.pixels[self.offsets[i] : self.offsets[i] + h * w].reshape(h, w, 3)
+
+    def mask(self, i: int) -> Bytes:
+        h, w = self.sizes[i]
+        return self.labels[self.offsets[i] : self.offsets[i] + h * w].reshape(h, w)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files(Pictures):
+    """A split whose files are decoded each time they are asked for: slow, and nothing on disk."""
+
+    listing: Listing
+
+    def image(self, i: int) -> Bytes:
+        image_hwc, problem = read_image(self.listing.images[i])
+        raise_problems([problem] if problem else [])
+        assert image_hwc is not None
+        return image_hwc
+
+    def mask(self, i: int) -> Bytes:
+        if not self.labelled:
+            return np.full(self.sizes[i], IGNORE_INDEX, np.uint8)
+        return read_mask(self.listing, i)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,25 +123,54 @@ class Labelled:
     classes: tuple[str, ...]
 
 
-def decode(listing: Listing, cache: Path, progress: Progress | None = None) -> Decoded:
+def decode(
+    listing: Listing,
+    cache: Path,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+) -> Decoded:
     """Check and decode a split, or map what an earlier call decoded.
 
     Raises DataError naming every bad file of the split: missing, unreadable or truncated, of
-    another size than its mask, of a wrong mode, or with mask values outside the classes.
+    another size than its mask, of a wrong mode, or with mask values outside the classes; or if the
+    decoded split would not fit on the disk.
     """
 
     def build(folder: Path) -> None:
+        _check_room(listing, folder, announce)
         _decode_into(listing, folder, progress)
 
-    folder = _ensure(cache, _key(listing.images + listing.masks, listing.remap), build)
+    folder = _ensure(cache / "decoded", _key(listing.images + listing.masks, listing.remap), build)
     index = np.load(folder / "index.npy")
     return Decoded(
+        split=listing.split,
         ids=listing.ids,
         classes=listing.classes,
+        labelled=listing.labelled,
         sizes=index[:, 1:],
         offsets=index[:, 0],
         pixels=np.load(folder / "pixels.npy", mmap_mode="r"),
         labels=np.load(folder / "labels.npy", mmap_mode="r"),
+    )
+
+
+def undecoded(listing: Listing, cache: Path, progress: Progress | None = None) -> Files:
+    """Check every file of a split, and read them from their files ever after.
+
+    Only the sizes are kept, as a sign that the files were checked. Raises DataError as `decode`.
+    """
+
+    def build(folder: Path) -> None:
+        np.save(folder / "sizes.npy", check(listing, progress))
+
+    folder = _ensure(cache / "checked", _key(listing.images + listing.masks, listing.remap), build)
+    return Files(
+        split=listing.split,
+        ids=listing.ids,
+        classes=listing.classes,
+        labelled=listing.labelled,
+        sizes=np.load(folder / "sizes.npy"),
+        listing=listing,
     )
 
 
@@ -108,7 +181,7 @@ def decode_folders(folders: Folders, cache: Path, progress: Progress | None = No
         images: list[Bytes] = []
         problems: list[str] = []
         for done, path in enumerate(folders.images):
-            image, problem = _read(path, "RGB")
+            image, problem = read_image(path)
             if image is None:
                 problems.append(problem)
             elif images and image.shape != images[0].shape:
@@ -117,10 +190,10 @@ def decode_folders(folders: Folders, cache: Path, progress: Progress | None = No
                 images.append(image)
             if progress:
                 progress(done + 1, len(folders.images))
-        _raise(problems)
+        raise_problems(problems)
         np.save(folder / "images.npy", np.stack(images))
 
-    folder = _ensure(cache, _key(folders.images, folders.labels), build)
+    folder = _ensure(cache / "decoded", _key(folders.images, folders.labels), build)
     return Labelled(
         images=np.load(folder / "images.npy", mmap_mode="r"),
         labels=np.array(folders.labels, dtype=np.int64),
@@ -128,20 +201,24 @@ def decode_folders(folders: Folders, cache: Path, progress: Progress | None = No
     )
 
 
-def check(listing: Listing) -> list[str]:
-    """One line for every problem of a split's files; nothing is written."""
-    problems = []
-    for image, mask in zip(listing.images, listing.masks, strict=True):
-        problems += _pair(image, mask, listing)[2]
-    return problems
+def _check_room(listing: Listing, folder: Path, announce: Announce | None) -> None:
+    wanted, free = decoded_bytes(listing), shutil.disk_usage(folder).free
+    size = f"{len(listing.ids):,} pictures, {wanted / 1e9:.2f} GB decoded, in {folder.parent}"
+    if wanted > free:
+        raise DataError(
+            f"{listing.root}: split {listing.split}: {size}, where {free / 1e9:.2f} GB are free; "
+            "set REPLICATION_DATA to another folder, or give --no-cache to read the files"
+        )
+    if announce:
+        announce(size)
 
 
 def _decode_into(listing: Listing, folder: Path, progress: Progress | None) -> None:
     problems: list[str] = []
     index, offset = [], 0
     with (folder / "pixels.raw").open("wb") as pixels, (folder / "labels.raw").open("wb") as labels:
-        for done, (image, mask) in enumerate(zip(listing.images, listing.masks, strict=True)):
-            image_hwc, mask_hw, found = _pair(image, mask, listing)
+        for i in range(len(listing.ids)):
+            image_hwc, mask_hw, found = read_pair(listing, i)
             problems += found
             if image_hwc is not None and mask_hw is not None and not problems:
                 pixels.write(image_hwc.tobytes())
@@ -149,8 +226,8 @@ def _decode_into(listing: Listing, folder: Path, progress: Progress | None) -> N
                 index.append((offset, *mask_hw.shape))
                 offset += mask_hw.size
             if progress:
-                progress(done + 1, len(listing.images))
-    _raise(problems)
+                progress(i + 1, len(listing.ids))
+    raise_problems(problems)
     _raw_to_npy(folder / "pixels.raw", folder / "pixels.npy", (offset, 3))
     _raw_to_npy(folder / "labels.raw", folder / "labels.npy", (offset,))
     np.save(folder / "index.npy", np.array(index, dtype=np.int64))
@@ -166,48 +243,6 @@ def _raw_to_npy(raw: Path, target: Path, shape: tuple[int, ...]) -> None:
     raw.unlink()
 
 
-def _pair(
-    image: Path, mask: Path, listing: Listing
-) -> tuple[Bytes | None, Bytes | None, list[str]]:
-    image_hwc, image_problem = _read(image, "RGB")
-    mask_hw, mask_problem = _read(mask, "index")
-    problems = [problem for problem in (image_problem, mask_problem) if problem]
-    if image_hwc is None or mask_hw is None:
-        return None, None, problems
-    if image_hwc.shape[:2] != mask_hw.shape:
-        (h, w), (mask_h, mask_w) = image_hwc.shape[:2], mask_hw.shape
-        return None, None, [f"{mask}: the mask is {mask_w}x{mask_h}, its image {image} is {w}x{h}"]
-    table = np.full(256, IGNORE_INDEX, dtype=np.uint8)
-    table[: len(listing.remap)] = listing.remap
-    values = np.flatnonzero(np.bincount(mask_hw.ravel(), minlength=256))
-    stray = [int(v) for v in values if v >= len(listing.remap) and v != IGNORE_INDEX]
-    if stray:
-        top = len(listing.remap) - 1
-        return None, None, [f"{mask}: value {stray[0]}; allowed are 0 to {top} and {IGNORE_INDEX}"]
-    return image_hwc, table[mask_hw], []
-
-
-def _read(path: Path, kind: str) -> tuple[Bytes | None, str]:
-    """Decode one file; ("RGB": three channels, "index": one channel of class indices)."""
-    try:
-        with Image.open(path) as file:
-            if kind == "index" and file.mode not in ("P", "L"):
-                return None, f"{path}: mode {file.mode}; a mask must be a palette or grey PNG"
-            return np.array(file if kind == "index" else file.convert("RGB")), ""
-    except FileNotFoundError:
-        return None, f"{path}: missing"
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        return None, f"{path}: cannot be read ({error})"
-
-
-def _raise(problems: Sequence[str]) -> None:
-    if problems:
-        shown = list(problems[:SHOWN_PROBLEMS])
-        if len(problems) > SHOWN_PROBLEMS:
-            shown.append(f"and {len(problems) - SHOWN_PROBLEMS} more files with problems")
-        raise DataError("\n".join(shown))
-
-
 def _key(paths: Sequence[Path], values: Sequence[int]) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT, list(values)]).encode())
     for path in paths:
@@ -219,8 +254,8 @@ def _key(paths: Sequence[Path], values: Sequence[int]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _ensure(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
-    target = cache / "decoded" / key
+def _ensure(home: Path, key: str, build: Callable[[Path], None]) -> Path:
+    target = home / key
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

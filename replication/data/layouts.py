@@ -1,12 +1,12 @@
 """Where the files of a split are: the VOC 2012, Cityscapes and ImageFolder layouts.
 
 A `Listing` names the files and says how mask values become class indices; nothing is decoded
-here. `cache.decode` checks and reads what a listing names.
+here. `reading` checks and reads what a listing names; `cache` keeps it.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replication.errors import DataError
@@ -33,10 +33,15 @@ class Listing:
     split: str
     ids: tuple[str, ...]
     images: tuple[Path, ...]
+    # Empty for a set to be predicted only.
     masks: tuple[Path, ...]
     classes: tuple[str, ...]
     # Names of the mask's own values, in order, where they are not `classes` (COCO's extra ones).
     source_classes: tuple[str, ...]
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.masks)
 
     @property
     def remap(self) -> tuple[int, ...]:
@@ -47,8 +52,9 @@ class Listing:
     def fingerprint(self) -> str:
         """A hash of ids, file sizes and classes: what was trained on, wherever it lies."""
         digest = hashlib.sha256(repr((self.classes, self.source_classes)).encode())
-        for id_, image, mask in zip(self.ids, self.images, self.masks, strict=True):
-            sizes = [path.stat().st_size if path.exists() else -1 for path in (image, mask)]
+        files = zip(self.images, self.masks, strict=True) if self.masks else zip(self.images)
+        for id_, paths in zip(self.ids, files, strict=True):
+            sizes = [path.stat().st_size if path.exists() else -1 for path in paths]
             digest.update(f"{id_} {sizes}\n".encode())
         return digest.hexdigest()
 
@@ -70,14 +76,21 @@ class Folders:
         return digest.hexdigest()
 
 
-def listing(role: str, root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
+def listing(
+    role: str,
+    root: Path,
+    split: str,
+    classes: Sequence[str] | None = None,
+    *,
+    labelled: bool = True,
+) -> Listing:
     """The files of `split` of the segmentation role `voc`, `coco` or `cityscapes`.
 
     `classes` asks for another set's classes by name; what the set has beyond them is background.
+    With labelled=False the masks are left out: a test set has none, or dummies.
     """
-    if role == "cityscapes":
-        return _cityscapes(root, split)
-    return _voc(root, split, classes)
+    found = _cityscapes(root, split) if role == "cityscapes" else _voc(root, split, classes)
+    return found if labelled else replace(found, masks=())
 
 
 def _voc(root: Path, split: str, classes: Sequence[str] | None) -> Listing:

@@ -17,7 +17,8 @@ from replication.data import embedded, layouts
 from replication.errors import DataError
 
 if TYPE_CHECKING:
-    from replication.data.cache import Decoded, Labelled, Progress
+    from replication.data.cache import Announce, Labelled, Pictures
+    from replication.data.reading import Progress
 
 ROLES = ("voc", "coco", "cityscapes", "imagenet")
 EMBEDDED = "embedded:"
@@ -71,15 +72,20 @@ class Sources:
     """The sources of a run, by role."""
 
     by_role: Mapping[str, Source]
+    # Whether splits are decoded once into memory maps; else each picture is read from its file.
+    cached: bool = True
 
     @classmethod
-    def of(cls, tier_data: Mapping[str, str], overrides: Mapping[str, str]) -> Sources:
+    def of(
+        cls, tier_data: Mapping[str, str], overrides: Mapping[str, str], *, cached: bool = True
+    ) -> Sources:
         """The tier's sources with the user's `--data ROLE=PATH` in their place."""
         for role in overrides:
             if role not in ROLES:
                 raise DataError(f"--data {role}=…: no such role; known: {', '.join(ROLES)}")
         merged = {role: overrides.get(role, tier_data.get(role, "")) for role in ROLES}
-        return cls(by_role={role: Source(role=role, at=at) for role, at in merged.items()})
+        by_role = {role: Source(role=role, at=at) for role, at in merged.items()}
+        return cls(by_role=by_role, cached=cached)
 
     def fingerprint(self, role: str, split: str) -> str:
         """What the split holds, as a hash; "missing" where no data are given for the role.
@@ -96,11 +102,29 @@ class Sources:
             return layouts.folders(source.root(), split).fingerprint()
         return self._listing(role, split, None).fingerprint()
 
-    def segmentation(self, role: str, split: str, progress: Progress | None = None) -> Decoded:
-        """A decoded segmentation split. COCO's classes are the `voc` set's, by name."""
+    def segmentation(
+        self,
+        role: str,
+        split: str,
+        progress: Progress | None = None,
+        *,
+        labelled: bool = True,
+        announce: Announce | None = None,
+    ) -> Pictures:
+        """A checked segmentation split. COCO's classes are the `voc` set's, by name.
+
+        With labelled=False its masks are not looked for: a test set has none.
+        """
         from replication.data import cache
 
-        return cache.decode(self._listing(role, split, progress), cache_folder(), progress)
+        listing = self._listing(role, split, progress, labelled)
+        if self.cached:
+            return cache.decode(listing, cache_folder(), progress, announce)
+        return cache.undecoded(listing, cache_folder(), progress)
+
+    def ids(self, role: str, split: str) -> frozenset[str]:
+        """The ids of a split of a segmentation role."""
+        return frozenset(self._listing(role, split, None).ids)
 
     def classification(self, split: str, progress: Progress | None = None) -> Labelled:
         """A decoded split of the role `imagenet`."""
@@ -109,8 +133,11 @@ class Sources:
         root = self.by_role["imagenet"].root(progress)
         return cache.decode_folders(layouts.folders(root, split), cache_folder(), progress)
 
-    def _listing(self, role: str, split: str, progress: Progress | None) -> layouts.Listing:
+    def _listing(
+        self, role: str, split: str, progress: Progress | None, labelled: bool = True
+    ) -> layouts.Listing:
         classes = None
         if role == "coco" and self.by_role["voc"].at:
             classes = layouts.class_names(self.by_role["voc"].root())
-        return layouts.listing(role, self.by_role[role].root(progress), split, classes)
+        root = self.by_role[role].root(progress)
+        return layouts.listing(role, root, split, classes, labelled=labelled)

@@ -39,6 +39,15 @@ class DeepLabV3(nn.Module):
     def output_stride(self) -> int:
         return self.backbone.output_stride
 
+    @property
+    def align_corners(self) -> bool:
+        return self.network.align_corners
+
+    @property
+    def size_step(self) -> int:
+        """Sides of k * size_step + 1 pixels keep the feature grid aligned at output stride 8."""
+        return self.network.stem_stride * 8
+
     def set_output_stride(self, output_stride: int) -> None:
         """Use the same weights at another output stride; ASPP's rates scale along."""
         self.backbone.set_output_stride(output_stride)

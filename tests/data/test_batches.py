@@ -13,6 +13,7 @@ def ragged_set(sizes, seed=0):
     random = np.random.default_rng(seed)
     counts = [h * w for h, w in sizes]
     return Decoded(
+        split="val",
         ids=tuple(map(str, range(len(sizes)))),
         classes=("background", "a", "b"),
         sizes=np.array(sizes, dtype=np.int64),
