@@ -24,7 +24,7 @@ def judged(plan: Plan, store: Store, failed: Mapping[str, str]) -> list[TableRes
 def seed_run(run: CellRun, store: Store, failed: Mapping[str, str]) -> SeedRun:
     """What is on record for one cell under one seed."""
     failure, miou, per_class, extra = None, None, {}, {}
-    for step in (*run.chain, run.evaluation):
+    for step in run.steps:
         status = store.status(step)
         if status == "failed":
             failure = f"{store.outcome(step.id)['error']} ({step.id})"
@@ -43,7 +43,7 @@ def seed_run(run: CellRun, store: Store, failed: Mapping[str, str]) -> SeedRun:
         miou=miou,
         per_class=per_class,
         training=tuple(step.id for step in run.chain),
-        evaluation=run.evaluation.id,
+        evaluation=run.evaluation.id if run.evaluation else "",
         failure=failure,
         extra=extra,
     )

@@ -18,7 +18,8 @@ from replication.errors import Diverged, RunError
 from replication.evaluation import evaluate
 from replication.metrics import iou, mean_iou
 from replication.network.deeplab import DeepLabV3, build, build_classifier
-from replication.network.weights import from_torchvision, load, replicate_block4
+from replication.network.weights import Account, load, load_backbone, replicate_block4
+from replication.plan import RANDOM
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 from replication.runs import Step, Store, write_json
 from replication.training import Report, pretrain, train
@@ -154,18 +155,7 @@ def _start_weights(
     """Load the stage's starting weights; returns the account and the BN layers left fresh."""
     accounts = {}
     if step.parent is None:
-        backbone = model.network.backbone
-        if backbone not in context.weights:
-            raise RunError(
-                f"this tier starts from ImageNet weights; give --weights {backbone}=FILE "
-                "(a torchvision state dict)"
-            )
-        path = context.weights[backbone]
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a file that is no checkpoint
-            raise RunError(f"{path}: cannot be loaded as weights ({error})") from None
-        account = load(model.backbone, from_torchvision(state))
+        account = _load_initial(model, step, context)
     elif step.parent.startswith("pretrain-"):
         state = _weights(context.store, step.parent)
         own = {
@@ -185,6 +175,19 @@ def _start_weights(
         if isinstance(layer, torch.nn.BatchNorm2d) and f"{name}.running_mean" not in known
     ]
     return accounts, fresh
+
+
+def _load_initial(model: DeepLabV3, step: Step, context: Context) -> Account:
+    """Load the published weights that the step's tier starts from, if any."""
+    backbone = model.network.backbone
+    if step.config["initial"]["sha256"] == RANDOM:
+        return load(model.backbone, {})
+    if backbone not in context.weights:
+        raise RunError(
+            f"this tier starts from ImageNet weights; give --weights {backbone}=FILE "
+            "(a torchvision state dict)"
+        )
+    return load_backbone(model.backbone, context.weights[backbone])
 
 
 def _evaluate(

@@ -13,23 +13,32 @@ from replication.tiers import Tier, scale
 
 # The pretrained backbone is one for all seeds, as the paper's is.
 PRETRAINING_SEED = 0
+# In the place of a weight file's hash: the backbone starts as initialised.
+RANDOM = "random"
 # Images of an evaluation split, for rough weights only.
 TYPICAL_IMAGES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellRun:
-    """One cell under one seed: its chain of trainings and its evaluation."""
+    """One cell under one seed: its chain of trainings and its evaluation.
+
+    A cell that only a test server can score is trained and has no evaluation of ours.
+    """
 
     table: int
     cell: str
     seed: int
     chain: tuple[Step, ...]
-    evaluation: Step
+    evaluation: Step | None
 
     @property
     def name(self) -> str:
         return f"table{self.table}/{self.cell}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.chain if self.evaluation is None else (*self.chain, self.evaluation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +60,7 @@ class Plan:
 
 
 def available(cell: Cell, tier: Tier) -> str | None:
-    """Why a cell of ours cannot be measured at this tier, or None."""
+    """Why a cell of ours cannot be measured here at this tier, or None."""
     if cell.unavailable and not (cell.needs == "test labels" and tier.test_labels):
         return cell.unavailable
     return None
@@ -79,12 +88,14 @@ def build(
         for table in tables:
             for cell in table.cells:
                 name = f"table{table.number}/{cell.id}"
-                skip = cell.network is None or available(cell, tier)
+                unavailable = available(cell, tier)
+                # What a test server scores is trained here all the same.
+                skip = cell.network is None or (unavailable and cell.needs != "test labels")
                 if skip or (wanted is not None and name not in wanted):
                     continue
                 scaled = scale(cell, tier)
                 chain = _chain(scaled, tier, fingerprint, seed, weights or {})
-                evaluation = _evaluation(scaled, chain[-1], fingerprint)
+                evaluation = None if unavailable else _evaluation(scaled, chain[-1], fingerprint)
                 runs.append(
                     CellRun(
                         table=table.number,
@@ -94,7 +105,7 @@ def build(
                         evaluation=evaluation,
                     )
                 )
-                for step in (*chain, evaluation):
+                for step in runs[-1].steps:
                     steps.setdefault(step.id, step)
                     labels.setdefault(step.id, _label(step, name, seed))
     return Plan(tier=tier, tables=tuple(tables), runs=tuple(runs), steps=steps, labels=labels)
@@ -118,7 +129,9 @@ def _chain(
     else:
         initial = {
             "backbone": network.backbone,
-            "sha256": weights.get(network.backbone, "missing"),
+            "sha256": RANDOM
+            if tier.weights == RANDOM
+            else weights.get(network.backbone, "missing"),
         }
     for named in cell.stages:
         stage = named.stage
@@ -224,7 +237,7 @@ def overview(plan: Plan, store: Store) -> dict[str, Any]:
                 "cell": run.cell,
                 "seed": run.seed,
                 "training": [step.id for step in run.chain],
-                "evaluation": run.evaluation.id,
+                "evaluation": run.evaluation.id if run.evaluation else None,
                 "status": _cell_status(run, status),
             }
             for run in plan.runs
@@ -246,7 +259,7 @@ def overview(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _cell_status(run: CellRun, status: Mapping[str, Status]) -> str:
-    states = [status[step.id] for step in (*run.chain, run.evaluation)]
-    if status[run.evaluation.id] == "done":
+    states = [status[step.id] for step in run.steps]
+    if states[-1] == "done":
         return "done"
     return "failed" if "failed" in states else "missing"

@@ -9,19 +9,20 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
 
-from replication import render
+from replication import guard, preview, render
 from replication.collect import judged
 from replication.data.sources import Sources
 from replication.errors import DataError, ReplicationError
-from replication.plan import Plan, build, overview, work
+from replication.plan import RANDOM, Plan, backbone_only, build, overview, work
 from replication.progress import RunDisplay
+from replication.protocol import Network
 from replication.runs import Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
@@ -56,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--weights", action="append", default=[], metavar="BACKBONE=FILE",
         help="pretrained ImageNet weights, for tiers that do not pretrain",
+    )  # fmt: skip
+    how.add_argument(
+        "--no-cache", action="store_true",
+        help="read pictures from their files; default: decode each split once, into the data cache",
     )  # fmt: skip
     how.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     how.add_argument("--workers", type=int, metavar="N", help="steps side by side")
@@ -106,7 +111,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         return EXIT_OK
     seeds = _seeds(options.seeds, tier)
     own_data = _pairs(options.data, "--data", "ROLE=PATH")
-    sources = Sources.of(tier.data, own_data)
+    sources = Sources.of(tier.data, own_data, cached=not options.no_cache)
     if own_data and not tier.comparable:
         given = ", ".join(f"{role} = {path}" for role, path in own_data.items())
         tier = replace(tier, summary=f"its small networks and short trainings, on {given}")
@@ -116,10 +121,14 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     full = build(tables, tier, sources, seeds, weights=hashes)
     plan = build(tables, tier, sources, seeds, weights=hashes, only=cells) if cells else full
     if options.dry_run:
-        _dry_run(plan, store, options.json, console)
+        if options.json:
+            print(json.dumps(overview(plan, store), indent=1))
+        else:
+            preview.show(plan, store, sources, console)
         return EXIT_OK
     store.prepare()
     _prepare_data(plan, store, sources, console)
+    _account_for(plan, store, weights, console)
     device, workers = _device(options.device), options.workers
     summary = _run(
         plan,
@@ -127,7 +136,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         sources,
         Options(
             device=device,
-            workers=workers or ((os.cpu_count() or 1) if device == "cpu" else 1),
+            workers=workers or _workers(device, tier),
             threads=tier.threads,
             checkpoint_seconds=options.checkpoint_seconds,
             fail_fast=options.fail_fast,
@@ -208,12 +217,17 @@ def _device(name: str) -> str:
     return name
 
 
+def _workers(device: str, tier: Tier) -> int:
+    """As many steps side by side as the cores have threads for; one on a GPU."""
+    return max(1, (os.cpu_count() or 1) // tier.threads) if device == "cpu" else 1
+
+
 def _prepare_data(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
     """Find, make, check and decode every split that unfinished steps read, before any training."""
     todo = [step for step in plan.steps.values() if store.status(step) in ("missing", "partial")]
     needed = {(s.config["data"]["role"], s.config["data"]["split"]): None for s in todo}
     problems: dict[str, None] = {}
-    for backbone in _missing_weights(plan):
+    for backbone in preview.missing_weights(plan):
         problems[f"this tier starts from ImageNet weights: give --weights {backbone}=FILE"] = None
     with console.status("") as status:
         for role, split in needed:
@@ -222,15 +236,43 @@ def _prepare_data(plan: Plan, store: Store, sources: Sources, console: Console) 
                 if done % 100 == 0 or done == total:
                     status.update(f"{text}: {done}/{total}")
 
+            def announce(size: str, text: str = f"data {role} {split}") -> None:
+                console.print(f"{text}: {size}", highlight=False, soft_wrap=True)
+
             try:
                 if role == "imagenet":
                     sources.classification(split, show)
                 else:
-                    sources.segmentation(role, split, show)
+                    sources.segmentation(role, split, show, announce=announce)
             except DataError as problem:
                 problems[str(problem)] = None
+    unfinished = {step.id for step in todo}
+    if not problems:
+        runs = [run for run in plan.runs if run.evaluation and run.evaluation.id in unfinished]
+        problems |= dict.fromkeys(guard.leaks(runs, sources))
     if problems:
         raise DataError("\n".join(problems))
+
+
+def _account_for(plan: Plan, store: Store, weights: Mapping[str, Path], console: Console) -> None:
+    """Say what each pretrained file gives the networks that start from it, before they train."""
+    starts = [
+        step
+        for step in plan.steps.values()
+        if step.config.get("initial") and store.status(step) in ("missing", "partial")
+    ]
+    backbones = {
+        step.config["initial"]["backbone"]: step
+        for step in starts
+        if step.config["initial"]["sha256"] != RANDOM
+    }
+    if backbones:
+        from replication.network.weights import account_of_file
+
+        for backbone, step in backbones.items():
+            network = backbone_only(Network.model_validate(step.config["network"]))
+            for line in account_of_file(weights[backbone], network).lines():
+                console.print(f"weights {backbone}: {line}", highlight=False, soft_wrap=True)
 
 
 def _run(plan: Plan, store: Store, sources: Sources, options: Options, console: Console) -> Summary:
@@ -261,52 +303,6 @@ def _list(tables: Sequence[Table], as_json: bool, console: Console) -> None:
             name = f"table{table.number}/{cell.id}"
             what = cell.unavailable or ("published only" if cell.network is None else "")
             console.print(f"  {name:<34} {published:>6}  {what}", highlight=False, markup=False)
-
-
-def _dry_run(plan: Plan, store: Store, as_json: bool, console: Console) -> None:
-    shown = overview(plan, store)
-    if as_json:
-        print(json.dumps(shown, indent=1))
-        return
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    for cell in shown["cells"]:
-        name = f"table{cell['table']}/{cell['cell']}"
-        steps = " → ".join(_short(id_) for id_ in (*cell["training"], cell["evaluation"]))
-        say(f"{name:<28} seed {cell['seed']}  {cell['status']:<8} {steps}")
-    say("")
-    for role, splits in _reads(plan).items():
-        given = ", ".join(splits) if "missing" not in splits.values() else ""
-        say(f"data {role:<11} {given or f'missing: give --data {role}=PATH'}")
-    for backbone in _missing_weights(plan):
-        say(f"weights {backbone}: missing: give --weights {backbone}=FILE")
-    say(f"\n{len(shown['cells'])} cells at the {plan.tier.name} tier")
-    chains = sum(len(run.chain) for run in plan.runs)
-    for kind, unshared in (("trainings", chains), ("evaluations", len(plan.runs))):
-        tally = shown[kind]
-        states = ", ".join(f"{n} {state}" for state, n in tally.items() if state != "unique" and n)
-        say(f"{tally['unique']} {kind} ({unshared} without sharing): {states or 'none'}")
-
-
-def _short(step_id: str) -> str:
-    kind, _, digest = step_id.partition("-")
-    return f"{kind} {digest[:6]}"
-
-
-def _reads(plan: Plan) -> dict[str, dict[str, str]]:
-    """The splits that the plan reads, by role, with their fingerprints."""
-    reads: dict[str, dict[str, str]] = {}
-    for step in plan.steps.values():
-        data = step.config["data"]
-        reads.setdefault(data["role"], {})[data["split"]] = data["fingerprint"]
-    return reads
-
-
-def _missing_weights(plan: Plan) -> list[str]:
-    initial = [step.config.get("initial") for step in plan.steps.values()]
-    return sorted({one["backbone"] for one in initial if one and one["sha256"] == "missing"})
 
 
 def _close(

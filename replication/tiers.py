@@ -44,6 +44,9 @@ Factor = Annotated[float, Field(gt=0)]
 ROLE_SCALES = ("iterations", "crop_size", "batch_size", "learning_rate")
 SCALES = (*ROLE_SCALES, "atrous_rates")
 
+# Backbones that a tier does not train: published ones by file, or none at all.
+Weights = Literal["torchvision", "random"]
+
 TIER_TYPES: dict[str, Any] = {
     "extends": str,
     "summary": Annotated[str, Field(min_length=1)],
@@ -75,9 +78,9 @@ class Tier:
     test_labels: bool
     # A source for each role; "" where the user must name one.
     data: Mapping[str, str]
-    # A pretraining of the tier's own, or the name of published weights.
+    # A pretraining of the tier's own, or what its trainings start from instead.
     pretraining: Pretraining | None
-    weights: Literal["torchvision"] | None
+    weights: Weights | None
     # Points of mIoU by which one seed settles an ordering.
     single_seed_margin: float
     scales: Mapping[str, Mapping[str, float]]
@@ -164,7 +167,7 @@ def _read(
     splits = dict.fromkeys(SEGMENTATION_ROLES, dict[str, str])
     kinds = {
         "data": sources,
-        "pretraining": {**field_types(Pretraining), "weights": Literal["torchvision"]},
+        "pretraining": {**field_types(Pretraining), "weights": Weights},
         "training": TRAINING_TYPES,
         "evaluation": EVALUATION_TYPES,
         "evaluation_splits": splits,
@@ -233,15 +236,17 @@ def _scale(place: Place, value: Any) -> dict[str, Any]:
 
 def _pretraining(
     place: Place, value: dict[str, Any] | None
-) -> tuple[Pretraining | None, Literal["torchvision"] | None]:
+) -> tuple[Pretraining | None, Weights | None]:
     if value is None:
-        place.problem('missing; give weights = "torchvision" or a training on imagenet')
+        place.problem(
+            'missing; give weights = "torchvision" or "random", or a training on imagenet'
+        )
         return None, None
     value = dict(value)
     weights = value.pop("weights", None)
     if weights is not None:
         for key in value:
-            place.at(key).problem("cannot stand beside weights, which are trained already")
+            place.at(key).problem("cannot stand beside weights, which take a pretraining's place")
         return None, weights
     missing = [key for key in field_types(Pretraining) if key not in value]
     for key in missing:

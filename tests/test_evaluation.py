@@ -1,5 +1,7 @@
 """Evaluation: padding, scales, flips, sharing; against plain loops and torchmetrics."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from replication.data.batches import normalise
-from replication.evaluation import evaluate, padded_size, passes, scaled_size
+from replication.errors import DataError
+from replication.evaluation import evaluate, padded_size, passes, predict, scaled_size
 from replication.network.deeplab import build
 from replication.protocol import Evaluation
 from tests.conftest import small_network
@@ -114,3 +117,26 @@ def test_sizes():
     assert padded_size(1024, 2048, 769, 32) == (1025, 2049)
     assert padded_size(33, 34, 33, 8) == (33, 41)
     assert [scaled_size(513, s) for s in (0.5, 0.75, 1.0, 1.75)] == [257, 385, 513, 897]
+
+
+def test_predictions_are_what_evaluation_counts(model):
+    """Argmax maps in the images' own frame, counted by hand."""
+    strategies = TABLE_4[:2]
+    counts = evaluate(model, DATA, strategies)
+    seen = []
+    for batch in predict(model, DATA, strategies):
+        for row, i in enumerate(batch.images):
+            h, w = batch.sizes[row].tolist()
+            assert (h, w) == tuple(DATA.sizes[i])
+            for predicted, counted in zip(batch.by_strategy, counts, strict=True):
+                one = MulticlassConfusionMatrix(3, ignore_index=255)
+                truth = torch.from_numpy(DATA.mask(i).copy())
+                one.update(predicted[row, :h, :w], truth)
+                assert np.array_equal(one.confmat.numpy(), counted[i])
+            seen.append(i)
+    assert sorted(seen) == list(range(len(DATA)))
+
+
+def test_a_split_without_masks_is_not_evaluated(model):
+    with pytest.raises(DataError, match="has no masks"):
+        evaluate(model, dataclasses.replace(DATA, labelled=False), TABLE_4[:1])

@@ -108,10 +108,12 @@ def test_strategies_of_one_model_are_one_sweep():
     assert sorted(map(len, groups)) == [4, 4]
 
 
-def test_rows_that_need_labels_are_planned_only_where_there_are_some():
+def test_rows_that_a_server_scores_are_trained_and_not_evaluated():
     paper = load_tier("paper", HERE / "tiers")
-    assert not plan([7, 13], tier=paper).runs
-    assert len(plan([7, 13]).runs) == 2
+    voc, cityscapes = plan([7, 13], tier=paper).runs
+    assert voc.evaluation is None and cityscapes.evaluation is None
+    assert [step.config["data"]["split"] for step in voc.chain] == ["train", "trainaug", "trainval"]
+    assert all(run.evaluation is not None for run in plan([7, 13]).runs)
 
 
 def test_missing_data_are_said_and_planned_all_the_same():

@@ -232,14 +232,29 @@ def test_own_data_are_named_in_every_rendering(tmp_path):
     from tests.data.test_reading import make_voc
 
     root = make_voc(tmp_path, ids=("a", "b", "c", "d"))
-    for split in ("trainaug", "val"):
-        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text("a\nb\nc\nd\n")
+    for split, ids in (("trainaug", "a\nb\nc\n"), ("val", "d\n")):
+        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text(ids)
     arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--data", f"voc={root}"]
-    assert main([*arguments, "--results", str(tmp_path / "results")]) == 0
+    assert main([*arguments, "--results", str(tmp_path / "results"), "--no-cache"]) == 0
     content = table(tmp_path / "results", 9)
     assert f"on voc = {root}" in content["notice"] and "not comparable" in content["notice"]
     per_class = content["cells"][0]["per_class"]
     assert len(per_class) == 21 and per_class["aeroplane"] is not None
+
+
+def test_no_number_on_pictures_that_were_trained_on(tmp_path, capsys):
+    from tests.data.test_reading import make_voc
+
+    root = make_voc(tmp_path, ids=("a", "b", "c", "d"))
+    for split, ids in (("trainaug", "a\nb\nc\n"), ("val", "c\nd\n")):
+        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text(ids)
+    results = tmp_path / "results"
+    arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--data", f"voc={root}"]
+    assert main([*arguments, "--results", str(results)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "table9/batch4: stage 2 trained on voc trainaug, which holds 1 of the 2" in line
+    assert "(such as c)" in line
+    assert not records(results, "train")
 
 
 def command(*arguments):

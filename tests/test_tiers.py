@@ -245,17 +245,17 @@ MISTAKES = [
     (
         'weights = "torchvision"',
         'weights = "torchvison"',
-        'pretraining.weights: "torchvison" must be "torchvision"',
+        'pretraining.weights: "torchvison" must be "torchvision" or "random"; the nearest is "torchvision"',
     ),
     (
         'weights = "torchvision"',
         'weights = "torchvision"\niterations = 2000',
-        "pretraining.iterations: cannot stand beside weights, which are trained already",
+        "pretraining.iterations: cannot stand beside weights, which take a pretraining's place",
     ),
     (
         '[pretraining]\nweights = "torchvision"',
         "",
-        'pretraining: missing; give weights = "torchvision" or a training on imagenet',
+        'pretraining: missing; give weights = "torchvision" or "random", or a training on imagenet',
     ),
 ]
 

@@ -1,13 +1,16 @@
 """Weights in and out: torchvision's names, stage to stage, block4 into block5-7."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from replication.errors import RunError
 from replication.network.resnet import ResNet
+from replication.protocol import Network
 
 _STEM = {"conv1.": "stem.conv.", "bn1.": "stem.bn."}
 
@@ -25,6 +28,58 @@ class Account:
     def __str__(self) -> str:
         parts = [f"{len(names)} {kind}" for kind, names in vars(self).items() if names]
         return ", ".join(parts) or "nothing to load"
+
+    def lines(self) -> list[str]:
+        """The counts, then the names of all that was not simply loaded, layer by layer."""
+        named = {"missing, left as initialised": self.missing, "unused": self.unused}
+        named["another shape, left as initialised"] = self.mismatched
+        return [str(self)] + [
+            f"{kind}: {', '.join(_layers(names))}" for kind, names in named.items() if names
+        ]
+
+
+def _layers(names: Sequence[str]) -> list[str]:
+    """Tensors' names as their layers': block4.1.bn2 for its weight, bias and statistics."""
+    return list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """A state dict from a file, by `weights_only` loading: nothing in the file is run.
+
+    Raises RunError for a file that is no state dict.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # torch raises many kinds for a file that is no checkpoint
+        raise RunError(f"{path}: cannot be loaded as weights ({_first_line(error)})") from None
+    tensors = isinstance(state, Mapping) and all(isinstance(one, Tensor) for one in state.values())
+    if not (tensors and state):
+        raise RunError(f"{path}: no state dict; a torchvision network's state_dict() is expected")
+    return dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def load_backbone(backbone: ResNet, path: Path) -> Account:
+    """Copy a torchvision state dict's tensors into a backbone.
+
+    Raises RunError if none of the file's tensors fits.
+    """
+    account = load(backbone, from_torchvision(read_file(path)))
+    if not account.loaded:
+        raise RunError(
+            f"{path}: none of its tensors is one of this {backbone.network.backbone}'s ({account})"
+        )
+    return account
+
+
+def account_of_file(path: Path, network: Network) -> Account:
+    """What loading a file into a network's backbone would do."""
+    return load_backbone(ResNet(network, 16), path)
 
 
 def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

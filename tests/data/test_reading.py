@@ -1,10 +1,13 @@
 """Listings and the decoded cache: real and made files, and every way a set can be broken."""
 
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from replication.data import cache, layouts
+from replication.data import cache, layouts, reading
 from replication.errors import DataError
 
 
@@ -182,3 +185,59 @@ def test_real_photographs_histogram(real_voc, tmp_path):
             for value, count in enumerate(file.histogram()[:256]):
                 counted[value] += count
     assert np.array_equal(np.bincount(data.labels, minlength=256), counted)
+
+
+def test_without_a_cache_the_same_pictures_come_from_their_files(tmp_path):
+    root = make_voc(tmp_path)
+    listing = layouts.listing("voc", root, "train")
+    files = cache.undecoded(listing, tmp_path / "plain")
+    mapped = cache.decode(listing, tmp_path / "cache")
+    assert np.array_equal(files.sizes, mapped.sizes) and files.ids == mapped.ids
+    for i in range(len(files)):
+        assert np.array_equal(files.image(i), mapped.image(i))
+        assert np.array_equal(files.mask(i), mapped.mask(i))
+    assert list(files.with_any(["person"])) == list(mapped.with_any(["person"])) != []
+    # A sign that the files were checked is all that is kept.
+    kept = [p for p in (tmp_path / "plain").rglob("*") if p.is_file() and p.suffix != ".lock"]
+    assert sum(p.stat().st_size for p in kept) < 1000
+
+
+def test_without_a_cache_every_problem_is_named_all_the_same(tmp_path):
+    root = make_voc(tmp_path)
+    (root / "VOC2012/JPEGImages/a.jpg").unlink()
+    write_mask(root / "VOC2012/SegmentationClass/c.png", np.full((14, 20), 77))
+    with pytest.raises(DataError) as problem:
+        cache.undecoded(layouts.listing("voc", root, "train"), tmp_path / "cache")
+    first, second = str(problem.value).splitlines()
+    assert "a.jpg: missing" in first and "c.png: value 77" in second
+
+
+def test_a_split_to_be_predicted_needs_no_masks(tmp_path):
+    root = make_voc(tmp_path)
+    for mask in (root / "VOC2012/SegmentationClass").iterdir():
+        mask.unlink()
+    listing = layouts.listing("voc", root, "train", labelled=False)
+    for data in (
+        cache.decode(listing, tmp_path / "cache"),
+        cache.undecoded(listing, tmp_path / "cache"),
+    ):
+        assert not data.labelled and data.image(0).shape == (14, 20, 3)
+        assert (data.mask(0) == 255).all() and data.mask(0).shape == (14, 20)
+
+
+def test_the_size_is_said_before_anything_is_decoded(tmp_path):
+    listing = layouts.listing("voc", make_voc(tmp_path, size=(500, 400)), "train")
+    said = []
+    cache.decode(listing, tmp_path / "cache", announce=said.append)
+    assert said[0].startswith("3 pictures, 0.00 GB decoded, in ") and len(said) == 1
+    assert reading.decoded_bytes(listing) == 3 * 500 * 400 * 4
+    cache.decode(listing, tmp_path / "cache", announce=said.append)
+    assert len(said) == 1  # already there
+
+
+def test_a_split_that_does_not_fit_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    listing = layouts.listing("voc", make_voc(tmp_path), "train")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DataError, match="--no-cache to read the files"):
+        cache.decode(listing, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.npy"))

@@ -1,0 +1,117 @@
+"""What would run: the cells, every training with its protocol, the data and weights it needs."""
+
+from typing import Any
+
+from rich.console import Console
+
+from replication.data.sources import Sources
+from replication.plan import Plan, overview
+from replication.runs import Store
+
+NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
+
+
+def show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
+    """Print the plan for people; `plan.overview` is the same for programs."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    shown = overview(plan, store)
+    for cell in shown["cells"]:
+        name = f"table{cell['table']}/{cell['cell']}"
+        ids = [*cell["training"], cell["evaluation"]]
+        steps = " → ".join(_short(id_) if id_ else "scored by the test server" for id_ in ids)
+        say(f"{name:<28} seed {cell['seed']}  {cell['status']:<8} {steps}")
+    say("")
+    for line in _trainings(shown):
+        say(line)
+    say("")
+    for role, splits in reads(plan).items():
+        at = sources.by_role[role].at
+        if "missing" in splits.values():
+            say(f"data {role:<11} missing: give --data {role}=PATH (data_scripts/ prepares it)")
+        else:
+            listed = ", ".join(_counted(sources, role, split) for split in splits)
+            say(f"data {role:<11} {listed}  in {at}")
+    for backbone, sha256 in _initial_weights(plan).items():
+        missing = f"missing: give --weights {backbone}=FILE (data_scripts/imagenet_weights.py)"
+        said = {"missing": missing, "random": "none: as initialised"}.get(sha256, f"sha256 {sha256}")
+        say(f"weights {backbone:<8} {said}")
+    say(f"\n{len(shown['cells'])} cells at the {plan.tier.name} tier")
+    chains = sum(len(run.chain) for run in plan.runs)
+    evaluated = sum(run.evaluation is not None for run in plan.runs)
+    for kind, unshared in (("trainings", chains), ("evaluations", evaluated)):
+        tally = shown[kind]
+        states = ", ".join(f"{n} {state}" for state, n in tally.items() if state != "unique" and n)
+        say(f"{tally['unique']} {kind} ({unshared} without sharing): {states or 'none'}")
+
+
+def _trainings(shown: dict[str, Any]) -> list[str]:
+    """Every unique training, one a line: on what, for how long, how, after what."""
+    rows = [
+        ("training", "first asked for by", "data", "after", "status", *NUMBERS, "BN"),
+    ]
+    for step in shown["steps"]:
+        config = step["config"]
+        if step["kind"] == "evaluate":
+            continue
+        stage = config.get("stage") or config["pretraining"]
+        if "initial" in config:
+            after = f"{config['initial']['backbone']} weights"
+        else:
+            after = _short(step["parent"]) if step["parent"] else ""
+        rows.append(
+            (
+                _short(step["id"]),
+                step["label"].partition(" ")[2].partition(" on ")[0],
+                f"{config['data']['role']} {config['data']['split']}",
+                after,
+                step["status"],
+                f"{stage['iterations']:,}",
+                *(str(stage[key]) for key in ("batch_size", "crop_size", "output_stride")),
+                f"{stage['learning_rate']:g}",
+                stage.get("batch_norm", "trained"),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    numeric = range(5, 5 + len(NUMBERS))
+    return [
+        "  ".join(
+            text.rjust(width) if column in numeric else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _short(step_id: str) -> str:
+    kind, _, digest = step_id.partition("-")
+    return f"{kind} {digest[:6]}"
+
+
+def _counted(sources: Sources, role: str, split: str) -> str:
+    """A real split with its number of pictures; a generated one may not be made yet."""
+    source = sources.by_role[role]
+    if source.recipe is not None or role == "imagenet":
+        return split
+    return f"{split} {len(sources.ids(role, split)):,}"
+
+
+def reads(plan: Plan) -> dict[str, dict[str, str]]:
+    """The splits that the plan reads, by role, with their fingerprints."""
+    found: dict[str, dict[str, str]] = {}
+    for step in plan.steps.values():
+        data = step.config["data"]
+        found.setdefault(data["role"], {})[data["split"]] = data["fingerprint"]
+    return found
+
+
+def _initial_weights(plan: Plan) -> dict[str, str]:
+    """The pretrained backbones that trainings start from, with their files' hashes."""
+    initial = [step.config.get("initial") for step in plan.steps.values()]
+    return {one["backbone"]: one["sha256"] for one in initial if one}
+
+
+def missing_weights(plan: Plan) -> list[str]:
+    return sorted(b for b, sha256 in _initial_weights(plan).items() if sha256 == "missing")

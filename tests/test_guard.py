@@ -1,0 +1,71 @@
+"""The guard: which chains trained on what they would be evaluated on."""
+
+from pathlib import Path
+
+import pytest
+
+from replication.data.sources import Sources
+from replication.guard import leaks
+from replication.plan import build
+from replication.spec import load_tables
+from replication.tiers import load_tier
+from tests.data.test_reading import make_voc
+
+HERE = Path(__file__).resolve().parents[1]
+TIER = load_tier("smoke", HERE / "tiers")
+TABLES = load_tables(HERE / "tables")
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+
+    def make(voc=None):
+        return Sources.of(TIER.data, {"voc": str(voc)} if voc else {})
+
+    return make
+
+
+def voc_tree(folder, **splits):
+    root = make_voc(folder, ids=("a", "b", "c", "d", "e"))
+    for split, ids in splits.items():
+        file = root / f"VOC2012/ImageSets/Segmentation/{split}.txt"
+        file.write_text("\n".join(ids) + "\n")
+    return root
+
+
+def runs(number, sources, cell):
+    tables = [table for table in TABLES if table.number == number]
+    plan = build(tables, TIER, sources, [0], only=[cell])
+    return plan.runs
+
+
+def test_every_chain_of_the_paper_passes_on_the_generated_sets(sources):
+    source = sources()
+    assert leaks(build(TABLES, TIER, source, [0]).runs, source) == []
+
+
+def test_a_stage_on_trainval_forbids_val_and_is_named(tmp_path, sources):
+    """Table 7's chain, with a test list that is val: the third stage trained on it."""
+    root = voc_tree(
+        tmp_path, train=["a"], trainaug=["a", "b"], trainval=["a", "c", "d"], test=["c", "d", "e"]
+    )
+    source = sources(root)
+    [line] = leaks(runs(7, source, "table7/deeplabv3"), source)
+    # Pretraining and the stages on COCO and trainaug come first.
+    assert line.startswith("table7/deeplabv3: stage 4 trained on voc trainval, which holds 2 of")
+    assert "the 3 pictures of test (such as c)" in line
+
+
+def test_a_leak_in_the_first_stage_is_found_through_the_last(tmp_path, sources):
+    root = voc_tree(tmp_path, trainaug=["a", "e"], trainval=["b"], test=["c", "d", "e"])
+    source = sources(root)
+    [line] = leaks(runs(7, source, "table7/deeplabv3"), source)
+    assert "stage 3 trained on voc trainaug" in line
+
+
+def test_equal_ids_of_other_sets_are_other_pictures(tmp_path, sources):
+    """COCO's numbers and VOC's may coincide; only one folder's ids are compared."""
+    root = voc_tree(tmp_path, train=["a"], trainaug=["b"], trainval=["c"], test=["e"])
+    source = sources(root)
+    assert leaks(runs(7, source, "table7/deeplabv3"), source) == []
