@@ -245,7 +245,8 @@ MISTAKES = [
     (
         'weights = "torchvision"',
         'weights = "torchvison"',
-        'pretraining.weights: "torchvison" must be "torchvision" or "random"; the nearest is "torchvision"',
+        'pretraining.weights: "torchvison" must be "torchvision" or "random"; '
+        'the nearest is "torchvision"',
     ),
     (
         'weights = "torchvision"',
