@@ -29,8 +29,9 @@ def environment(session: nox.Session) -> str:
         uv = _uv()
         project = tomllib.loads(PINS[0].read_text())
         packages = list(project["project"]["dependencies"])
-        for group in project["dependency-groups"].values():
-            packages += group
+        for extra in (project["project"]["optional-dependencies"], project["dependency-groups"]):
+            for group in extra.values():
+                packages += group
         session.run(
             uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT),
             external=True,

@@ -19,5 +19,10 @@ def iou(confusion: Counts) -> NDArray[np.float64]:
 
 
 def mean_iou(confusion: Counts) -> float:
-    """mIoU in percent over the classes that occur in the truth or the prediction."""
-    return float(100.0 * np.nanmean(iou(confusion)))
+    """mIoU in percent over the classes that occur in the truth or the prediction.
+
+    NaN where nothing was counted.
+    """
+    values = iou(confusion)
+    occurring = values[~np.isnan(values)]
+    return float(100.0 * occurring.mean()) if len(occurring) else float("nan")

@@ -61,9 +61,9 @@ class Plan:
 
 def available(cell: Cell, tier: Tier) -> str | None:
     """Why a cell of ours cannot be measured here at this tier, or None."""
-    if cell.unavailable and not (cell.needs == "test labels" and tier.test_labels):
-        return cell.unavailable
-    return None
+    if cell.unavailable and cell.needs == "test labels" and cell.evaluation is not None:
+        return None if tier.has_test_labels(cell.evaluation.data) else cell.unavailable
+    return cell.unavailable
 
 
 def build(

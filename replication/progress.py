@@ -30,6 +30,8 @@ class RunDisplay:
         self.ended_work = 0.0
         self.remaining_work = 0.0
         self.under_way: dict[Job, float] = {}
+        # Another process is at these; asked for again every second, told once.
+        self.elsewhere: set[Job] = set()
         self.tasks: dict[Job, TaskID] = {}
         self.bars = Progress(
             TextColumn("{task.description}"),
@@ -65,7 +67,7 @@ class RunDisplay:
     def started(self, job: Job) -> None:
         self.under_way[job] = 0.0
         self.tasks[job] = self.bars.add_task(self._name(job), total=1.0, facts="")
-        if not self.live:
+        if not self.live and job not in self.elsewhere:
             self._line(f"start  {self._name(job)}")
 
     def advanced(self, job: Job, done: int, total: int, facts: Mapping[str, float]) -> None:
@@ -90,6 +92,9 @@ class RunDisplay:
     def waiting(self, job: Job) -> None:
         """Another process is at this job."""
         self._drop(job)
+        if job not in self.elsewhere:
+            self.elsewhere.add(job)
+            self._line(f"wait   {self._name(job)}: another process runs it")
 
     def _drop(self, job: Job) -> None:
         self.under_way.pop(job, None)

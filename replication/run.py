@@ -112,6 +112,7 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     seeds = _seeds(options.seeds, tier)
     own_data = _pairs(options.data, "--data", "ROLE=PATH")
     sources = Sources.of(tier.data, own_data, cached=not options.no_cache)
+    tier = replace(tier, data={role: source.at for role, source in sources.by_role.items()})
     if own_data and not tier.comparable:
         given = ", ".join(f"{role} = {path}" for role, path in own_data.items())
         tier = replace(tier, summary=f"its small networks and short trainings, on {given}")

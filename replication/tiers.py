@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from replication.data.sources import EMBEDDED, ROLES
 from replication.errors import SpecError
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 from replication.spec import Cell
@@ -36,7 +37,6 @@ from replication.spec.protocol import (
     read_stages,
 )
 
-ROLES = ("voc", "coco", "cityscapes", "imagenet")
 SEGMENTATION_ROLES = ("voc", "coco", "cityscapes")
 
 Factor = Annotated[float, Field(gt=0)]
@@ -54,7 +54,6 @@ TIER_TYPES: dict[str, Any] = {
     "threads": Annotated[int, Field(ge=1)],
     "first_seed": Annotated[int, Field(ge=0)],
     "seeds": Annotated[int, Field(ge=1)],
-    "test_labels": bool,
     "single_seed_margin": Annotated[float, Field(ge=0)],
 }
 TIER_PARTS = (
@@ -75,7 +74,6 @@ class Tier:
     first_seed: int
     # How many seeds a run takes where the user does not say.
     seeds: int
-    test_labels: bool
     # A source for each role; "" where the user must name one.
     data: Mapping[str, str]
     # A pretraining of the tier's own, or what its trainings start from instead.
@@ -94,6 +92,10 @@ class Tier:
     place: str
     # Where each field that the tier sets stands.
     sets: Mapping[str, str] = field(default_factory=dict)
+
+    def has_test_labels(self, role: str) -> bool:
+        """A generated test set has labels; a real one's are the evaluation server's."""
+        return self.data.get(role, "").startswith(EMBEDDED)
 
 
 def load_tier(name_or_path: str, folder: Path) -> Tier:

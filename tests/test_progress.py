@@ -57,6 +57,9 @@ def test_a_job_that_waits_for_another_process_is_no_step_done():
         job = (plan.of_kind("train")[0],)
         display.started(job)
         display.waiting(job)
+        display.started(job)
+        display.waiting(job)
         assert display.done == 0 and not display.under_way
 
-    shown(act)
+    text = shown(act)
+    assert text.count("another process runs it") == text.count("start  train") == 1

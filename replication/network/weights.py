@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from replication.errors import RunError
 from replication.network.resnet import ResNet
 from replication.protocol import Network
 
+COUNTER = "num_batches_tracked"
 _STEM = {"conv1.": "stem.conv.", "bn1.": "stem.bn."}
 
 
@@ -31,10 +32,17 @@ class Account:
 
     def lines(self) -> list[str]:
         """The counts, then the names of all that was not simply loaded, layer by layer."""
-        named = {"missing, left as initialised": self.missing, "unused": self.unused}
-        named["another shape, left as initialised"] = self.mismatched
-        return [str(self)] + [
-            f"{kind}: {', '.join(_layers(names))}" for kind, names in named.items() if names
+        # Files of early torch versions lack these; with a fixed BN decay nothing reads them.
+        counters = [name for name in self.missing if name.endswith(COUNTER)]
+        missing = [name for name in self.missing if name not in counters]
+        named = {
+            "missing, left as initialised": _layers(missing),
+            "unused": _layers(self.unused),
+            "another shape, left as initialised": self.mismatched,
+            "not in the file and not needed": [f"{len(counters)} {COUNTER}"] if counters else [],
+        }
+        return [str(replace(self, missing=missing))] + [
+            f"{kind}: {', '.join(names)}" for kind, names in named.items() if names
         ]
 
 
@@ -50,17 +58,20 @@ def read_file(path: Path) -> dict[str, Tensor]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise RunError(f"{path}: {error.strerror}") from None
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint
-        raise RunError(f"{path}: cannot be loaded as weights ({_first_line(error)})") from None
+        raise RunError(f"{path}: cannot be loaded as weights ({_why(error)})") from None
     tensors = isinstance(state, Mapping) and all(isinstance(one, Tensor) for one in state.values())
     if not (tensors and state):
         raise RunError(f"{path}: no state dict; a torchvision network's state_dict() is expected")
     return dict(state)
 
 
-def _first_line(error: Exception) -> str:
+def _why(error: Exception) -> str:
+    """torch's first line, without its advice to load the file unsafely."""
+    if "weights_only" in str(error):
+        return "it holds more than tensors; save the network's state_dict() alone"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

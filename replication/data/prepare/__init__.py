@@ -1,0 +1,1 @@
+"""What `data_scripts/` do: get the official archives, unpack, convert and verify them."""
