@@ -1,11 +1,15 @@
 """From records to judged tables: reads outcomes only, never a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from replication import recorded
 from replication.plan import CellRun, Plan
-from replication.results import SeedRun, TableResult
+from replication.results import Entered, SeedRun, TableResult
 from replication.runs import Store
 from replication.schedule import relative_time
+from replication.tiers import scale
 from replication.verdict import judge_table
 
 
@@ -15,10 +19,52 @@ def judged(plan: Plan, store: Store, failed: Mapping[str, str]) -> list[TableRes
     `failed` are the steps that failed in this run without leaving a record, with the reason.
     """
     by_table: dict[int, dict[str, list[SeedRun]]] = {}
+    scores = recorded.read(store.folder)
+    specs = {(table.number, cell.id): cell for table in plan.tables for cell in table.cells}
     for run in plan.runs:
         cells = by_table.setdefault(run.table, {})
-        cells.setdefault(run.cell, []).append(seed_run(run, store, failed))
+        found = seed_run(run, store, failed)
+        if run.evaluation is None:
+            strategy = scale(specs[run.table, run.cell], plan.tier).evaluation
+            assert strategy is not None
+            found = _scored(found, run, strategy.model_dump(mode="json"), store, scores)
+        cells.setdefault(run.cell, []).append(found)
     return [judge_table(t, plan.tier, by_table.get(t.number, {})) for t in plan.tables]
+
+
+def _scored(
+    found: SeedRun,
+    run: CellRun,
+    inference: Mapping[str, Any],
+    store: Store,
+    scores: Sequence[recorded.Score],
+) -> SeedRun:
+    """What a test server gave for these predictions, or what there is to do for a score."""
+    if found.failure:
+        return found
+    training = run.chain[-1]
+    own = [s for s in scores if (s.table, s.cell, s.seed) == (run.table, run.cell, run.seed)]
+    for score in own:
+        if score.training == training.id and score.evaluation == inference:
+            entered = Entered(
+                seed=run.seed, miou=score.miou, evidence=score.evidence, date=score.date
+            )
+            return replace(found, miou=score.miou, entered=entered)
+    remarks = [
+        f"{score.miou:g}, entered by hand ({score.evidence}, {score.date}), is not shown: it is of "
+        + (
+            f"{score.training}, and the plan's training is {training.id}"
+            if score.training != training.id
+            else "another inference strategy than the plan's"
+        )
+        for score in own
+    ]
+    if store.status(training) == "done":
+        remarks.append(
+            f"trained: `python -m replication.submit --table {run.table}` writes the predictions "
+            f"for the server, `python -m replication.record --table {run.table}` enters its score"
+        )
+    return replace(found, remark="; ".join(remarks))
 
 
 def seed_run(run: CellRun, store: Store, failed: Mapping[str, str]) -> SeedRun:

@@ -215,6 +215,8 @@ def _evaluate(
         write_tensors(counts_file, {"confusion": torch.from_numpy(images)}, {})
         (folders[step.id] / "images.txt").write_text("\n".join(data.ids) + "\n")
         confusion = images.sum(0, dtype=np.int64)
+        if not confusion.any():
+            raise RunError(f"{data.split}: no pixel of this split has a class; nothing to score")
         per_class = zip(data.classes, iou(confusion), strict=True)
         outcomes.append(
             {

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from replication.data.sources import Sources
-from replication.plan import Plan, overview
+from replication.plan import RANDOM, Plan, overview
 from replication.runs import Store
 
 NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
@@ -36,8 +36,8 @@ def show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
             say(f"data {role:<11} {listed}  in {at}")
     for backbone, sha256 in _initial_weights(plan).items():
         missing = f"missing: give --weights {backbone}=FILE (data_scripts/imagenet_weights.py)"
-        said = {"missing": missing, "random": "none: as initialised"}.get(sha256, f"sha256 {sha256}")
-        say(f"weights {backbone:<8} {said}")
+        said = {"missing": missing, RANDOM: "none: as initialised"}
+        say(f"weights {backbone:<8} {said.get(sha256, f'sha256 {sha256}')}")
     say(f"\n{len(shown['cells'])} cells at the {plan.tier.name} tier")
     chains = sum(len(run.chain) for run in plan.runs)
     evaluated = sum(run.evaluation is not None for run in plan.runs)

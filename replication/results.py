@@ -4,7 +4,7 @@ Plain frozen data. mIoU and IoU are in percent throughout; differences are in po
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,17 @@ ClaimVerdict = Literal["holds", "fails", "undecided", "not run"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Entered:
+    """A test server's score that was entered by hand: mIoU in percent, and who says so."""
+
+    seed: int
+    miou: float
+    evidence: str
+    # YYYY-MM-DD
+    date: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeedRun:
     """What one seed gave for one cell, as recorded: mIoU in percent, or why there is none."""
 
@@ -38,6 +49,10 @@ class SeedRun:
     failure: str | None = None
     # Further measured quantities by name, such as relative_time.
     extra: Mapping[str, float] = field(default_factory=dict)
+    # Where the mIoU is a test server's, entered by hand.
+    entered: Entered | None = None
+    # One line on how it stands with the test server; empty where there is nothing to say.
+    remark: str = ""
 
     @property
     def problem(self) -> str | None:
@@ -101,6 +116,8 @@ class CellResult:
     per_class: Mapping[str, float | None]
     extra: Mapping[str, Extra]
     note: str
+    # Those of the measured values that were entered by hand.
+    entered: tuple[Entered, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +180,16 @@ class TableResult:
 
     def cell(self, cell_id: str) -> CellResult:
         return next(cell for cell in self.cells if cell.cell == cell_id)
+
+
+def by_hand(entered: Sequence[Entered]) -> str:
+    """Which scores were entered by hand, on what evidence; empty for none."""
+    if not entered:
+        return ""
+    if len(entered) == 1:
+        return f"entered by hand ({entered[0].evidence}, {entered[0].date})"
+    listed = ", ".join(f"seed {one.seed} ({one.evidence}, {one.date})" for one in entered)
+    return f"entered by hand: {listed}"
 
 
 def words(name: str) -> str:

@@ -11,12 +11,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Console
 
-from replication import guard, preview, render
+from replication import arguments, guard, preview, recorded, render
 from replication.collect import judged
 from replication.data.sources import Sources
 from replication.errors import DataError, ReplicationError
@@ -29,9 +28,6 @@ from replication.spec.checks import nearest
 from replication.tiers import Tier, load_tier
 from replication.verdict import TableResult
 from replication.workers import Options, Summary, run
-
-HOME = Path(__file__).resolve().parents[1]
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,13 +47,7 @@ def parser() -> argparse.ArgumentParser:
     how = result.add_argument_group("how")
     how.add_argument("--tier", default="micro", metavar="NAME", help="default: micro; or a .toml")
     how.add_argument("--seeds", type=int, metavar="K", help="seeds a cell (default: the tier's)")
-    how.add_argument(
-        "--data", action="append", default=[], metavar="ROLE=PATH", help="real data for a role"
-    )
-    how.add_argument(
-        "--weights", action="append", default=[], metavar="BACKBONE=FILE",
-        help="pretrained ImageNet weights, for tiers that do not pretrain",
-    )  # fmt: skip
+    arguments.add_inputs(how)
     how.add_argument(
         "--no-cache", action="store_true",
         help="read pictures from their files; default: decode each split once, into the data cache",
@@ -69,31 +59,17 @@ def parser() -> argparse.ArgumentParser:
         help="how often a training saves its state (default: 60)",
     )  # fmt: skip
     how.add_argument("--fail-fast", action="store_true", help="start nothing after a failure")
-    where = result.add_argument_group("where")
-    where.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    where.add_argument("--tables", type=Path, default=HOME / "tables", metavar="DIR")
-    where.add_argument("--tiers", type=Path, default=HOME / "tiers", metavar="DIR")
+    arguments.add_places(result)
     only = result.add_argument_group("look only")
     only.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
     only.add_argument("--json", action="store_true", help="with --dry-run or --list: as JSON")
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+def main(given: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(given)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
-        return _main(options, console)
-    except ReplicationError as problem:
-        print("\n".join(f"error: {line}" for line in str(problem).splitlines()), file=sys.stderr)
-        return EXIT_USAGE
-    except OSError as problem:
-        where = f"{problem.filename}: " if problem.filename else ""
-        print(f"error: {where}{problem.strerror or problem}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return arguments.guarded(lambda: _main(options, console))
 
 
 def _main(options: argparse.Namespace, console: Console) -> int:
@@ -108,16 +84,17 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     tables, cells = _chosen(options, every)
     if options.list:
         _list(every, options.json, console)
-        return EXIT_OK
+        return arguments.EXIT_OK
     seeds = _seeds(options.seeds, tier)
-    own_data = _pairs(options.data, "--data", "ROLE=PATH")
+    own_data = arguments.pairs(options.data, "--data", "ROLE=PATH")
     sources = Sources.of(tier.data, own_data, cached=not options.no_cache)
     tier = replace(tier, data={role: source.at for role, source in sources.by_role.items()})
     if own_data and not tier.comparable:
         given = ", ".join(f"{role} = {path}" for role, path in own_data.items())
         tier = replace(tier, summary=f"its small networks and short trainings, on {given}")
-    weights = {b: Path(p) for b, p in _pairs(options.weights, "--weights", "BACKBONE=FILE").items()}
-    hashes = {backbone: _hash(path) for backbone, path in weights.items()}
+    files = arguments.pairs(options.weights, "--weights", "BACKBONE=FILE")
+    weights = {backbone: Path(path) for backbone, path in files.items()}
+    hashes = arguments.hashes(files)
     store = Store(options.results / tier.name)
     full = build(tables, tier, sources, seeds, weights=hashes)
     plan = build(tables, tier, sources, seeds, weights=hashes, only=cells) if cells else full
@@ -126,11 +103,12 @@ def _main(options: argparse.Namespace, console: Console) -> int:
             print(json.dumps(overview(plan, store), indent=1))
         else:
             preview.show(plan, store, sources, console)
-        return EXIT_OK
+        return arguments.EXIT_OK
     store.prepare()
+    recorded.read(store.folder)  # a damaged file is better named now than after the trainings
     _prepare_data(plan, store, sources, console)
     _account_for(plan, store, weights, console)
-    device, workers = _device(options.device), options.workers
+    device, workers = arguments.device(options.device), options.workers
     summary = _run(
         plan,
         store,
@@ -155,8 +133,8 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         _figure4(store.folder / "figures")
     _close(plan, summary, results, folder, console)
     if summary.interrupted:
-        return EXIT_INTERRUPTED
-    return EXIT_OK if summary.ok else EXIT_FAILED
+        return arguments.EXIT_INTERRUPTED
+    return arguments.EXIT_OK if summary.ok else arguments.EXIT_FAILED
 
 
 def _chosen(options: argparse.Namespace, every: Sequence[Table]) -> tuple[list[Table], list[str]]:
@@ -166,7 +144,7 @@ def _chosen(options: argparse.Namespace, every: Sequence[Table]) -> tuple[list[T
     for cell in cells:
         if cell not in known:
             raise ReplicationError(
-                f"--cell {cell}: no such cell{nearest(cell, known)}; `--list` names them all"
+                f"--cell {cell}: no such cell; {nearest(cell, known)}; `--list` names them all"
             )
     for number in options.table or []:
         if number not in numbers:
@@ -189,33 +167,6 @@ def _seeds(count: int | None, tier: Tier) -> list[int]:
     if count is not None and count < 1:
         raise ReplicationError(f"--seeds {count}: must be at least 1")
     return list(range(tier.first_seed, tier.first_seed + (count or tier.seeds)))
-
-
-def _pairs(given: Sequence[str], option: str, form: str) -> dict[str, str]:
-    pairs = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not (name and sign and value):
-            raise ReplicationError(f"{option} {text}: must be {form}")
-        pairs[name] = value
-    return pairs
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ReplicationError(f"--weights: {path}: {error.strerror}") from None
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ReplicationError(f"--device {name}: no such device here; use --device cpu")
-    return name
 
 
 def _workers(device: str, tier: Tier) -> int:

@@ -14,6 +14,7 @@ from replication.results import (
     Rows,
     SeedRun,
     TableResult,
+    by_hand,
     words,
 )
 from replication.spec import Axis, Cell, Column, Table, text
@@ -173,6 +174,7 @@ def judge_cell(
         per_class=_per_class(runs),
         extra=_extra(cell, runs),
         note=cell.note or "",
+        entered=tuple(run.entered for run in runs if run.entered),
     )
 
 
@@ -180,21 +182,29 @@ def _cell_verdict(
     cell: Cell, tier: Tier, runs: Sequence[SeedRun], measured: Measured | None
 ) -> tuple[CellVerdict, str]:
     why = available(cell, tier)
-    if why is not None:
-        return "unavailable", why
+    entered = [run.entered for run in runs if run.entered]
+    if why is not None and not entered:
+        return "unavailable", _joined(why, runs)
     if cell.network is None:
         return "published only", "another group's number, quoted by the paper"
     failures = [f"seed {run.seed}: {run.problem}" for run in runs if run.problem]
     if failures:
-        return "failed", "; ".join(failures)
+        return "failed", _joined("; ".join(failures), runs)
     if measured is None:
         return "not run", "no run of this cell has finished"
     waiting = [run.seed for run in runs if run.miou is None]
-    still = f"; {_seeds(waiting)} not run" if waiting else ""
+    still = f"; {_seeds(waiting)} not {'scored' if entered else 'run'}" if waiting else ""
     if not tier.comparable or cell.published is None:
-        return "not comparable", f"measured at the {tier.name} tier{still}"
+        return "not comparable", _joined(f"measured at the {tier.name} tier{still}", runs)
     verdict, reason = judge_published(cell.published, measured)
-    return verdict, reason + still
+    return verdict, _joined(reason + still, runs)
+
+
+def _joined(reason: str, runs: Sequence[SeedRun]) -> str:
+    """The reason with what was entered by hand and how it stands with the test server."""
+    entered = by_hand([run.entered for run in runs if run.entered])
+    remarks = dict.fromkeys(run.remark for run in runs)
+    return "; ".join(part for part in (reason, entered, *remarks) if part)
 
 
 def _per_class(runs: Sequence[SeedRun]) -> dict[str, float | None]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from replication.results import Extra, Grid, Measured, Rows, SeedRun
+from replication.protocol import Evaluation
+from replication.results import Entered, Extra, Grid, Measured, Rows, SeedRun
 from replication.spec import Axis, Cell, Claim, Column, Table
 from replication.spec import Grid as SpecGrid
 from replication.tiers import Tier
@@ -26,7 +27,6 @@ def tier(**changes: Any) -> Tier:
         "threads": 1,
         "first_seed": 0,
         "seeds": 3,
-        "test_labels": False,
         "data": {},
         "pretraining": None,
         "weights": "torchvision",
@@ -46,6 +46,12 @@ def tier(**changes: Any) -> Tier:
 def ours(cell_id: str = "a", published: float | None = 77.21, **changes: Any) -> Cell:
     fields = {"id": cell_id, "table": 5, "published": published, "network": NETWORK}
     return Cell(**{**fields, **changes})
+
+
+def evaluation(split: str) -> Evaluation:
+    return Evaluation(
+        data="voc", split=split, output_stride=16, crop_size=33, scales=(1.0,), flip=False
+    )
 
 
 def runs(*values: float | None) -> list[SeedRun]:
@@ -150,9 +156,67 @@ def test_rows_that_nobody_can_measure():
     jft = ours(network=None, label="DeepLabv3-JFT", unavailable="JFT-300M is not public")
     result = judge_cell(jft, tier(), ())
     assert (result.verdict, result.reason) == ("unavailable", "JFT-300M is not public")
-    server = ours(unavailable="the server scores it", needs="test labels")
+    server = ours(
+        unavailable="the server scores it", needs="test labels", evaluation=evaluation("test")
+    )
     assert judge_cell(server, tier(), ()).verdict == "unavailable"
-    assert judge_cell(server, tier(test_labels=True), runs(77.0)).verdict == "reproduced"
+    assert (
+        judge_cell(server, tier(data={"voc": "embedded:micro"}), runs(77.0)).verdict == "reproduced"
+    )
+
+
+def scored(seed: int, miou: float) -> SeedRun:
+    """A test server's score that was entered by hand."""
+    entered = Entered(seed=seed, miou=miou, evidence=f"mail {seed}", date="2024-03-01")
+    return SeedRun(seed=seed, miou=miou, training=(f"train-{seed}",), entered=entered)
+
+
+def by_server(**changes: Any) -> Cell:
+    return ours(
+        unavailable="the server scores it",
+        needs="test labels",
+        evaluation=evaluation("test"),
+        **changes,
+    )
+
+
+def test_a_servers_score_is_judged_as_any_and_says_that_it_was_entered():
+    result = judge_cell(by_server(), tier(), [scored(0, 76.5)])
+    assert (result.verdict, result.measured) == ("reproduced", measured(76.5))
+    assert result.reason == (
+        "single seed: -0.71 against a tolerance of 1.0; entered by hand (mail 0, 2024-03-01)"
+    )
+    assert [one.miou for one in result.entered] == [76.5]
+    assert judge_cell(by_server(), tier(), [scored(0, 76.0)]).verdict == "below"
+    # The hand-worked interval of test_three_seeds_predict_the_next_run.
+    three = [scored(seed, value) for seed, value in enumerate((76.7, 77.0, 77.3))]
+    result = judge_cell(by_server(published=78.5), tier(), three)
+    assert result.verdict == "below" and "[75.51, 78.49]" in result.reason
+    assert result.reason.endswith(
+        "; entered by hand: seed 0 (mail 0, 2024-03-01), seed 1 (mail 1, 2024-03-01), "
+        "seed 2 (mail 2, 2024-03-01)"
+    )
+    small = judge_cell(by_server(), tier(comparable=False), [scored(0, 76.5)])
+    assert small.verdict == "not comparable" and "entered by hand (mail 0" in small.reason
+
+
+def test_without_a_score_the_row_stays_unavailable_and_says_how_it_stands():
+    given = [SeedRun(seed=0, remark="trained; submit it"), SeedRun(seed=1, remark="")]
+    result = judge_cell(by_server(), tier(), given)
+    assert (result.verdict, result.measured, result.entered) == ("unavailable", None, ())
+    assert result.reason == "the server scores it; trained; submit it"
+    result = judge_cell(by_server(), tier(), [scored(0, 77.0), given[0], given[1]])
+    assert result.verdict == "reproduced"
+    assert "; seeds 0, 1 not scored; entered by hand (mail 0" in result.reason
+    assert result.reason.endswith("; trained; submit it")
+    failing = [scored(0, 77.0), SeedRun(seed=1, failure="loss is nan")]
+    result = judge_cell(by_server(), tier(), failing)
+    assert (result.verdict, result.measured) == ("failed", measured(77.0))
+    assert result.reason == "seed 1: loss is nan; entered by hand (mail 0, 2024-03-01)"
+
+
+def test_a_value_that_nobody_entered_does_not_open_an_unavailable_row():
+    assert judge_cell(by_server(), tier(), runs(77.0)).verdict == "unavailable"
 
 
 def test_steps_classes_and_further_quantities_are_carried():

@@ -86,6 +86,7 @@ def _cell(cell: CellResult) -> dict[str, Any]:
         "evaluation": cell.evaluation,
         "per_class": dict(cell.per_class),
         "extra": {name: asdict(extra) for name, extra in cell.extra.items()},
+        "entered": [asdict(score) for score in cell.entered],
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from replication.results import CellResult, Extra, Grid, Measured, Rows, TableResult, words
+from replication.results import CellResult, Extra, Grid, Measured, Rows, TableResult, by_hand, words
 
 # Cells that show a word in place of a number, with the reason in a footnote.
 EXPLAINED = ("failed", "unavailable")
@@ -159,7 +159,8 @@ class _Writer:
             return Entry(text="–")
         if cell.measured is None:
             return Entry(text=cell.verdict)
-        return Entry(text=spread(cell.measured, compact=self.compact))
+        mark = self._mark(by_hand(cell.entered)) if cell.entered else ""
+        return Entry(text=spread(cell.measured, compact=self.compact), mark=mark)
 
     def _mark(self, reason: str) -> str:
         """One letter for each reason, shared by the cells that have it."""

@@ -71,6 +71,7 @@ def test_json_has_the_agreed_keys_and_values():
         "evaluation": ["evaluate-0", "evaluate-1", "evaluate-2"],
         "per_class": {"background": 80.25, "bicycle": None},
         "extra": {},
+        "entered": [],
     }
     assert failed["verdict"] == "failed" and "nan" in failed["reason"]
     assert single["measured"]["sd"] is None
