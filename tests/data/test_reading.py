@@ -176,14 +176,18 @@ def test_fingerprint_is_of_the_content_not_of_the_place(tmp_path):
 
 
 def test_real_photographs_histogram(real_voc, tmp_path):
-    """Every real mask read; the class histogram equals one counted file by file."""
-    data = decode(real_voc, tmp_path, "val")
-    assert len(data) == 223
+    """Every real picture and mask read; the class histogram equals one counted file by file."""
+    data = decode(real_voc, tmp_path, "trainaug+val")
+    assert len(data) == 540 + 223
     counted = np.zeros(256, dtype=np.int64)
-    for id_ in data.ids:
-        with Image.open(real_voc / f"VOC2012/SegmentationClass/{id_}.png") as file:
+    for i, id_ in enumerate(data.ids):
+        official = real_voc / f"VOC2012/SegmentationClass/{id_}.png"
+        extra = real_voc / f"VOC2012/SegmentationClassAug/{id_}.png"
+        with Image.open(official if official.is_file() else extra) as file:
             for value, count in enumerate(file.histogram()[:256]):
                 counted[value] += count
+        with Image.open(real_voc / f"VOC2012/JPEGImages/{id_}.jpg") as file:
+            assert (data.sizes[i] == file.size[::-1]).all()
     assert np.array_equal(np.bincount(data.labels, minlength=256), counted)
 
 
