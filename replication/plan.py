@@ -62,7 +62,8 @@ class Plan:
 def available(cell: Cell, tier: Tier) -> str | None:
     """Why a cell of ours cannot be measured here at this tier, or None."""
     if cell.unavailable and cell.needs == "test labels" and cell.evaluation is not None:
-        return None if tier.has_test_labels(cell.evaluation.data) else cell.unavailable
+        # A generated test set has labels; a real one's are the evaluation server's.
+        return None if tier.generated(cell.evaluation.data) else cell.unavailable
     return cell.unavailable
 
 

@@ -88,10 +88,13 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     seeds = _seeds(options.seeds, tier)
     own_data = arguments.pairs(options.data, "--data", "ROLE=PATH")
     sources = Sources.of(tier.data, own_data, cached=not options.no_cache)
-    tier = replace(tier, data={role: source.at for role, source in sources.by_role.items()})
     if own_data and not tier.comparable:
+        # A summary that speaks of generated pictures would be wrong.
+        instead = any(tier.generated(role) for role in own_data)
+        what = "its small networks and short trainings" if instead else tier.summary
         given = ", ".join(f"{role} = {path}" for role, path in own_data.items())
-        tier = replace(tier, summary=f"its small networks and short trainings, on {given}")
+        tier = replace(tier, summary=f"{what}, on {given}")
+    tier = replace(tier, data={role: source.at for role, source in sources.by_role.items()})
     files = arguments.pairs(options.weights, "--weights", "BACKBONE=FILE")
     weights = {backbone: Path(path) for backbone, path in files.items()}
     hashes = arguments.hashes(files)

@@ -93,8 +93,8 @@ class Tier:
     # Where each field that the tier sets stands.
     sets: Mapping[str, str] = field(default_factory=dict)
 
-    def has_test_labels(self, role: str) -> bool:
-        """A generated test set has labels; a real one's are the evaluation server's."""
+    def generated(self, role: str) -> bool:
+        """Whether the role's pictures are drawn here, test labels and all."""
         return self.data.get(role, "").startswith(EMBEDDED)
 
 

@@ -24,7 +24,7 @@ def parts(cell: Cell, tier: Tier) -> tuple[Network, Stage, Evaluation]:
 
 def test_the_paper_tier_scales_nothing() -> None:
     tier = load_tier("paper", TIERS)
-    assert tier.comparable and not tier.has_test_labels("voc")
+    assert tier.comparable and not tier.generated("voc")
     assert (tier.weights, tier.pretraining) == ("torchvision", None)
     assert tier.data == {"voc": "", "coco": "", "cityscapes": "", "imagenet": ""}
     for cell in CELLS:
@@ -59,7 +59,7 @@ def test_scaling_keeps_cells_apart_and_together(name: str) -> None:
 
 def test_the_micro_tier() -> None:
     tier = load_tier("micro", TIERS)
-    assert set(tier.data.values()) == {"embedded:micro"} and tier.has_test_labels("voc")
+    assert set(tier.data.values()) == {"embedded:micro"} and tier.generated("voc")
     network, stage, evaluation = parts(TABLES[5].cell("mg124-rate24"), tier)
     assert network.multi_grid == (1, 2, 4) and network.stem_stride == 1
     assert stage.output_stride == evaluation.output_stride == 16

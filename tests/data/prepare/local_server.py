@@ -31,6 +31,7 @@ class Served:
     hold: int | None = None  # the first answer stops after so many bytes, and stays open
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)  # the Range of each request
+    encodings: list[str | None] = field(default_factory=list)  # the Accept-Encoding of each
     sent: list[int] = field(default_factory=list)  # bytes of the body of each answer
 
 
@@ -62,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         asked = self.headers.get("Range")
         file.asked.append(asked)
+        file.encodings.append(self.headers.get("Accept-Encoding"))
         if file.statuses:
             self.send_error(file.statuses.pop(0))
             return

@@ -209,9 +209,10 @@ def test_a_whole_part_is_only_checked(web, tmp_path):
 def test_a_compressed_archive_arrives_as_it_is(web, tmp_path):
     """Some servers call a .tgz a compressed answer, which clients then unpack unasked."""
     content = gzip.compress(CONTENT)
-    web.serve("set.tgz", content, headers={"Content-Encoding": "gzip"})
+    served = web.serve("set.tgz", content, headers={"Content-Encoding": "gzip"})
     archive = official(web, content, "set.tgz")
     assert fetch(archive, tmp_path).read_bytes() == content
+    assert served.encodings == ["identity"], "nor is it asked to compress anything"
 
 
 def test_the_beginning_of_a_sha256_is_enough(web, tmp_path):

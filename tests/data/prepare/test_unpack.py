@@ -175,12 +175,14 @@ def test_a_link_that_lies_in_the_target_already(tmp_path):
     assert not (target / "set/out.txt").is_symlink()
 
 
-@pytest.mark.parametrize("attribute", [stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o666])
-def test_links_and_devices_in_a_zip(tmp_path, attribute):
+@pytest.mark.parametrize(
+    ("attribute", "kind"), [(stat.S_IFLNK | 0o777, "link"), (stat.S_IFCHR | 0o666, "device")]
+)
+def test_links_and_devices_in_a_zip(tmp_path, attribute, kind):
     info = zipfile.ZipInfo("set/link")
     info.create_system, info.external_attr = 3, attribute << 16
     archive = zipped(tmp_path / "x.zip", (info, "/etc/passwd"))
-    assert "; refused" in refused(archive, tmp_path)
+    assert f"is a {kind}; refused" in refused(archive, tmp_path)
 
 
 def test_a_folder_that_pretends_to_be_a_file(tmp_path):
