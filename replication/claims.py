@@ -61,6 +61,11 @@ def judge_claim(
     if failed:
         # Seeds that survive where others diverge are a chosen few.
         return result("undecided", f"{basis[:-1]}; but failed: {', '.join(failed)}.")
+    suspect = [
+        f"{cell} (seed {run.seed})" for cell in by_seed for run in runs[cell] if run.findings
+    ]
+    if suspect:
+        return result("undecided", f"{basis[:-1]}; but findings on: {', '.join(suspect)}.")
     return result(verdict, basis)
 
 

@@ -13,10 +13,16 @@ from replication.tiers import scale
 from replication.verdict import judge_table
 
 
-def judged(plan: Plan, store: Store, failed: Mapping[str, str]) -> list[TableResult]:
+def judged(
+    plan: Plan,
+    store: Store,
+    failed: Mapping[str, str],
+    findings: Mapping[str, Sequence[str]] | None = None,
+) -> list[TableResult]:
     """Judge every table of the plan from what is on disk.
 
-    `failed` are the steps that failed in this run without leaving a record, with the reason.
+    `failed` are the steps that failed in this run without leaving a record, with the reason;
+    `findings` is what the linter holds against finished ones.
     """
     by_table: dict[int, dict[str, list[SeedRun]]] = {}
     scores = recorded.read(store.folder)
@@ -24,12 +30,17 @@ def judged(plan: Plan, store: Store, failed: Mapping[str, str]) -> list[TableRes
     for run in plan.runs:
         cells = by_table.setdefault(run.table, {})
         found = seed_run(run, store, failed)
+        found = replace(found, findings=_held_against(run, findings or {}))
         if run.evaluation is None:
             strategy = scale(specs[run.table, run.cell], plan.tier).evaluation
             assert strategy is not None
             found = _scored(found, run, strategy.model_dump(mode="json"), store, scores)
         cells.setdefault(run.cell, []).append(found)
     return [judge_table(t, plan.tier, by_table.get(t.number, {})) for t in plan.tables]
+
+
+def _held_against(run: CellRun, findings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(line for step in run.steps for line in findings.get(step.id, ()))
 
 
 def _scored(

@@ -2,54 +2,98 @@
 
 import os
 import platform
-import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from replication.git import GitError, git
+
+# Settings by which a library takes other kernels than the processor offers.
+KERNEL_SETTINGS = (
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+)
+# Prefixes of processor flags that name vector instructions, on x86-64 and on 64-bit ARM.
+VECTORS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sse", "ssse", "sve")
 
 
 @cache
 def describe(device: str) -> dict[str, Any]:
     """Versions, device and commit, as recorded beside every step. Imports torch."""
     import numpy
+    import PIL
     import torch
     import torchvision
 
     on_gpu = device.startswith("cuda")
+    cpu = _cpu()
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "numpy": numpy.__version__,
+        "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        "processor": _processor(),
+        "machine": platform.machine(),
+        "processor": cpu.get("model name") or platform.processor() or platform.machine(),
+        "vectors": _vectors(cpu.get("flags") or cpu.get("Features") or ""),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "kernel_settings": {name: os.environ[name] for name in KERNEL_SETTINGS & os.environ.keys()},
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         **commit(),
     }
 
 
+def numerics(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What must agree in two descriptions before the same step may be asked for the same bits.
+
+    A class that is too wide calls it a regression when a library took another kernel. One that is
+    too narrow leaves the comparison to a test with a margin, and `check` says so: hence narrow.
+
+    - torch, torchvision and numpy to the whole version: any release may sum in another order.
+      Pillow too: it decodes the photographs and draws the generated pictures. Python to its minor
+      version: it computes nothing here but its own sums and hashes.
+    - The number of threads: a sum is split among them.
+    - The processor by name and by its vector instructions, beside torch's own capability (AVX2,
+      AVX512): MKL looks at the processor itself. Held to AVX2 by MKL_ENABLE_INSTRUCTIONS, the
+      first loss of a smoke training moves in its seventh digit while torch's capability stays
+      AVX512. Virtual machines hide the name, hence the instructions; oneDNN plans by the caches,
+      which go with the name.
+    - Not the number of cores, the commit, or the date: they must not change a bit.
+    """
+    exact = (
+        "torch", "torchvision", "numpy", "pillow", "device", "machine", "processor", "vectors",
+        "cpu_capability", "kernel_settings", "threads",
+    )  # fmt: skip
+    minor = ".".join(str(environment.get("python")).split(".")[:2])
+    return {"python": minor, **{name: environment.get(name) for name in exact}}
+
+
 def commit() -> dict[str, Any]:
     """The checkout's commit and whether its tracked files were unchanged; None outside git."""
     here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True)
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    status = git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": git("rev-parse", "HEAD"), "clean": None if status is None else not status}
-
-
-def _processor() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        head = git(here, "rev-parse", "HEAD")
+        changed = git(here, "status", "--porcelain", "--untracked-files=no")
+    except GitError:
+        return {"commit": None, "clean": None}
+    return {"commit": head, "clean": not changed}
+
+
+def _cpu() -> dict[str, str]:
+    """The first processor's entry in /proc/cpuinfo; empty where there is none."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return {}
+    lines = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def _vectors(flags: str) -> str:
+    return " ".join(sorted(flag for flag in flags.split() if flag.startswith(VECTORS)))

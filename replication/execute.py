@@ -1,6 +1,7 @@
 """Run one job: a pretraining, a training stage, or a sweep of evaluations over one model."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from replication.network.deeplab import DeepLabV3, build, build_classifier
 from replication.network.weights import Account, load, load_backbone, replicate_block4
 from replication.plan import RANDOM
 from replication.protocol import Evaluation, Network, Pretraining, Stage
+from replication.rules.geometry import laid, to_json
 from replication.runs import Step, Store, write_json
 from replication.training import Report, pretrain, train
 
@@ -134,6 +136,8 @@ def _train(step: Step, folder: Path, context: Context) -> dict[str, Any]:
     )
     account, fresh = _start_weights(model, step, context)
     write_json(folder / "weights-account.json", account)
+    write_json(folder / "geometry.json", to_json(laid(model)))
+    (folder / "images.txt").write_text("\n".join(data.ids) + "\n")
     _place(model, context.device)
     train(
         model,
@@ -168,7 +172,10 @@ def _start_weights(
     accounts["backbone"] = vars(account)
     copied = replicate_block4(model.backbone, gamma=model.network.extra_block_gamma)
     accounts["block5-7 from block4"] = vars(copied)
-    known = {f"backbone.{name}" for name in (*account.loaded, *copied.copied)}
+    given = set(account.loaded)
+    # A copy of a block4 that was never trained is as fresh as block4 itself.
+    given |= {n for n in copied.copied if re.sub(r"^block\d", "block4", n) in account.loaded}
+    known = {f"backbone.{name}" for name in given}
     fresh = [
         name
         for name, layer in model.named_modules()
@@ -211,6 +218,8 @@ def _evaluate(
     counts = evaluate(model, data, strategies, progress=progress)
     outcomes = []
     for step, images in zip(steps, counts, strict=True):
+        model.set_output_stride(step.config["evaluation"]["output_stride"])
+        write_json(folders[step.id] / "geometry.json", to_json(laid(model)))
         counts_file = folders[step.id] / "counts.safetensors"
         write_tensors(counts_file, {"confusion": torch.from_numpy(images)}, {})
         (folders[step.id] / "images.txt").write_text("\n".join(data.ids) + "\n")

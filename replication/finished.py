@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from replication.errors import RunError
-from replication.runs import read_json
+from replication.runs import read_json, step_id
 
 Array = NDArray[Any]
 
@@ -57,8 +56,7 @@ class Finished:
     @cached_property
     def digest(self) -> str:
         """The id that the recorded configuration has, as `runs.Step` makes it."""
-        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
-        return f"{self.identity['kind']}-{sha256(text.encode()).hexdigest()[:16]}"
+        return step_id(self.identity)
 
     @cached_property
     def outcome(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ CellVerdict = Literal[
     "below",
     "above",
     "inconclusive",
+    "suspect",
     "not comparable",
     "not run",
     "failed",
@@ -51,6 +52,8 @@ class SeedRun:
     extra: Mapping[str, float] = field(default_factory=dict)
     # Where the mIoU is a test server's, entered by hand.
     entered: Entered | None = None
+    # What the linter holds against its records, a line each.
+    findings: tuple[str, ...] = ()
     # One line on how it stands with the test server; empty where there is nothing to say.
     remark: str = ""
 

@@ -19,6 +19,7 @@ from replication import arguments, guard, preview, recorded, render
 from replication.collect import judged
 from replication.data.sources import Sources
 from replication.errors import DataError, ReplicationError
+from replication.linter import Linter
 from replication.plan import RANDOM, Plan, backbone_only, build, overview, work
 from replication.progress import RunDisplay
 from replication.protocol import Network
@@ -126,7 +127,8 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         ),
         console,
     )
-    results = judged(full, store, summary.failed)
+    findings = _findings(full, store, sources, weights) if tier.comparable else {}
+    results = judged(full, store, summary.failed, findings)
     folder = store.folder / "tables"
     for result in results:
         render.terminal(result, console)
@@ -235,6 +237,18 @@ def _run(plan: Plan, store: Store, sources: Sources, options: Options, console: 
     display = RunDisplay(plan, len(plan.steps) - len(todo), console)
     with display.expect(sum(map(work, todo))):
         return run(plan, store, sources, options, display)
+
+
+def _findings(
+    plan: Plan, store: Store, sources: Sources, weights: Mapping[str, Path]
+) -> dict[str, list[str]]:
+    """What the linter holds against finished steps whose numbers could be called reproduced."""
+    linter = Linter(store, sources=sources, weights=weights, comparable=True)
+    return {
+        id_: [str(one) for one in linter.examine(id_).findings if not one.warning]
+        for id_, step in plan.steps.items()
+        if store.status(step) == "done"
+    }
 
 
 def _figure4(folder: Path) -> None:

@@ -30,6 +30,12 @@ Kind = Literal["pretrain", "train", "evaluate"]
 Status = Literal["done", "failed", "partial", "missing"]
 
 
+def step_id(identity: Mapping[str, Any]) -> str:
+    """KIND-HASH of version, kind, configuration and parent, as recorded under any VERSION."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return f"{identity['kind']}-{sha256(text.encode()).hexdigest()[:16]}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """One unit of work. `config` is all that decides its result; it starts from `parent`."""
@@ -49,8 +55,7 @@ class Step:
 
     @cached_property
     def id(self) -> str:
-        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
-        return f"{self.kind}-{sha256(text.encode()).hexdigest()[:16]}"
+        return step_id(self.identity)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Step) and self.id == other.id

@@ -196,6 +196,9 @@ def _cell_verdict(
     still = f"; {_seeds(waiting)} not {'scored' if entered else 'run'}" if waiting else ""
     if not tier.comparable or cell.published is None:
         return "not comparable", _joined(f"measured at the {tier.name} tier{still}", runs)
+    suspicious = [f"seed {run.seed}: {line}" for run in runs for line in run.findings]
+    if suspicious:
+        return "suspect", _joined("; ".join(suspicious), runs)
     verdict, reason = judge_published(cell.published, measured)
     return verdict, _joined(reason + still, runs)
 

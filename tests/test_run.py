@@ -257,6 +257,24 @@ def test_no_number_on_pictures_that_were_trained_on(tmp_path, capsys):
     assert not records(results, "train")
 
 
+def test_a_cell_with_a_finding_never_says_reproduced(tmp_path):
+    """At a comparable tier: the same records, before and after one of them is tampered with."""
+    where = [*tier_file(tmp_path, "comparable = true\n"), "--results", str(tmp_path / "r")]
+    arguments = ["--cell", "table9/batch4", *where]
+
+    def cell():
+        assert main(arguments) == 0
+        cells = {one["cell"]: one for one in table(tmp_path / "r", 9, "tiny")["cells"]}
+        return cells["batch4"]["verdict"], cells["batch4"]["reason"]
+
+    assert cell()[0] in ("below", "reproduced", "above")
+    [training] = records(tmp_path / "r", "train", "tiny")
+    log = json.loads((training / "log.jsonl").read_text())
+    (training / "log.jsonl").write_text(json.dumps({**log, "learning_rate": 0.5}) + "\n")
+    verdict, reason = cell()
+    assert verdict == "suspect" and "seed 0: learning rate: learning rate 0.5 at iteration 2" in reason
+
+
 def command(*arguments):
     return [sys.executable, "-m", "replication.run", *arguments]
 

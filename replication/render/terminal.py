@@ -17,6 +17,7 @@ STYLES = {
     "fails": "red",
     "failed": "red",
     "below": "red",
+    "suspect": "red",
     "above": "yellow",
     "undecided": "yellow",
     "inconclusive": "yellow",
