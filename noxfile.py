@@ -100,6 +100,12 @@ def fig4(session: nox.Session) -> None:
     session.run(environment(session), "-m", "figures.fig4", *arguments, external=True)
 
 
+@nox.session(default=False)
+def check(session: nox.Session) -> None:
+    """What is on record against references/, for CI (docs/ci.md)."""
+    session.run(environment(session), "-m", "replication.check", *session.posargs, external=True)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests."""

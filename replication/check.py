@@ -15,15 +15,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from replication import against, arguments, findings, references, regression
-from replication.against import Check, Command
+from replication import arguments
 from replication.errors import ReplicationError, RunError
 from replication.files import write_atomically
-from replication.findings import Finding
-from replication.git import GitError, committed, git, uncommitted
 from replication.plan import Plan
 from replication.planned import Planned, planned
-from replication.references import Reference
+from replication.reference import against, files, findings, regression
+from replication.reference.against import Check, Command
+from replication.reference.files import Reference
+from replication.reference.findings import Finding
+from replication.reference.git import GitError, committed, git, uncommitted
 from replication.spec.checks import display
 
 COMMIT = "references changed: commit them"
@@ -117,7 +118,7 @@ def _files(options: argparse.Namespace) -> list[Path]:
     tier = None if options.tier is None else _stem(options.tier)
     chosen, tables = [], set()
     for path in sorted({*folder.glob("*.json"), *_in_git(folder)}):
-        name = references.NAME.fullmatch(path.name)
+        name = files.NAME.fullmatch(path.name)
         # A file of another name is looked at, and refused, unless the choice is by name.
         if name is None and tier is None and wanted is None:
             chosen.append(path)
@@ -127,7 +128,7 @@ def _files(options: argparse.Namespace) -> list[Path]:
             chosen.append(path)
             tables.add(int(name["table"]))
     missing = [number for number in dict.fromkeys(wanted or ()) if number not in tables]
-    return chosen + [references.path_of(folder, tier or "TIER", number) for number in missing]
+    return chosen + [files.path_of(folder, tier or "TIER", number) for number in missing]
 
 
 def _in_git(folder: Path) -> list[Path]:
@@ -180,7 +181,7 @@ def _unchecked(reference: str, text: str) -> Finding:
 def _check(path: Path, options: argparse.Namespace) -> list[Finding]:
     """Everything found on one reference; what keeps it from being checked is a finding too."""
     try:
-        reference = references.read(path)
+        reference = files.read(path)
         print(
             f"{display(path)}: {len(reference.cells)} cells, seeds "
             f"{', '.join(map(str, reference.seeds))}, recorded {reference.date} at commit "
@@ -217,21 +218,21 @@ def _update(options: argparse.Namespace) -> int:
             f"--update: no reference of {_stem(options.tier)} yet; give --table N for a new one"
         )
     for path in paths:
-        name = references.NAME.fullmatch(path.name)
+        name = files.NAME.fullmatch(path.name)
         assert name is not None
         before = None
         try:
-            before = references.read(path) if path.exists() else None
+            before = files.read(path) if path.exists() else None
         except RunError as problem:
             print(f"{problem}: recorded afresh")
         try:
             where, plan = _plan(options, name["tier"], int(name["table"]), before)
             date = datetime.datetime.now(datetime.UTC).date().isoformat()
-            now = references.record(plan, where.store, date=date, commit=commit)
+            now = files.record(plan, where.store, date=date, commit=commit)
         except ReplicationError as problem:
             problems += str(problem).splitlines()
             continue
-        if changes := references.changes(before, now):
+        if changes := files.changes(before, now):
             written[path] = now
             print("\n".join(f"{display(path)}: {line}" for line in changes))
         else:
@@ -241,7 +242,7 @@ def _update(options: argparse.Namespace) -> int:
     if not written:
         return findings.EXIT_FINE
     for path, now in written.items():
-        references.write(path, now)
+        files.write(path, now)
     print(f"{COMMIT}: {' '.join(display(path) for path in written)}")
     return findings.EXIT_REGRESSION
 

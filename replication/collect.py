@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from replication import recorded
 from replication.plan import CellRun, Plan
 from replication.results import Entered, SeedRun, TableResult
 from replication.runs import Store
 from replication.schedule import relative_time
+from replication.submission import recorded
 from replication.tiers import scale
 from replication.verdict import judge_table
 

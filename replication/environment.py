@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from replication.git import GitError, git
+from replication.reference.git import GitError, git
 
 # Settings by which a library takes other kernels than the processor offers.
 KERNEL_SETTINGS = (

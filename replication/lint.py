@@ -16,9 +16,9 @@ from rich.console import Console
 from replication import arguments
 from replication.errors import DataError, RunError
 from replication.finished import Finished
-from replication.linter import Examination, Finding, Linter, findings
 from replication.plan import Plan
 from replication.planned import Planned, add_options, planned
+from replication.rules.linter import Examination, Finding, Linter, findings
 
 __all__ = ["Finding", "Linter", "findings", "main"]
 

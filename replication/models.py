@@ -23,8 +23,8 @@ from torch import Tensor
 
 from replication.checkpoints import read_tensors
 from replication.errors import ReplicationError, RunError
-from replication.foreign import ForeignModel, fill, matters, refuse_misfits, told
 from replication.network.deeplab import DeepLabV3
+from replication.network.foreign import ForeignModel, fill, matters, refuse_misfits, told
 from replication.network.weights import Account, load, read_file
 from replication.protocol import Network, Stage
 from replication.runs import Step, read_json

@@ -9,10 +9,11 @@ import math
 import sys
 from collections.abc import Sequence
 
-from replication import arguments, recorded
+from replication import arguments
 from replication.environment import commit
 from replication.errors import ReplicationError, RunError
 from replication.plan import available
+from replication.submission import recorded
 from replication.submission.chain import asked, trained
 
 

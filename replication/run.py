@@ -15,17 +15,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from replication import arguments, guard, preview, recorded, render
+from replication import arguments, guard, preview, render
 from replication.collect import judged
 from replication.data.sources import Sources
 from replication.errors import DataError, ReplicationError
-from replication.linter import Linter
 from replication.plan import RANDOM, Plan, backbone_only, build, overview, work
 from replication.progress import RunDisplay
 from replication.protocol import Network
+from replication.rules.linter import Linter
 from replication.runs import Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
+from replication.submission import recorded
 from replication.tiers import Tier, load_tier
 from replication.verdict import TableResult
 from replication.workers import Options, Summary, run

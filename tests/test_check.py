@@ -17,7 +17,7 @@ from replication.check import main
 from replication.check import parser as check_parser
 from replication.planned import planned
 from replication.run import parser as run_parser
-from tests.check_samples import (
+from tests.reference.check_samples import (
     REFERENCE,
     STEPS,
     commit,

@@ -7,7 +7,7 @@ import pytest
 
 from replication.lint import findings, main
 from tests.data.test_reading import make_voc
-from tests.lint_samples import data_cache, edit_json, folder, replicate, step, where
+from tests.rules.lint_samples import data_cache, edit_json, folder, replicate, step, where
 
 CELLS = ("table4/os16", "table4/os8")
 

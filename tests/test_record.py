@@ -7,7 +7,7 @@ import types
 import pytest
 import torch
 
-from replication import arguments, environment, record, recorded
+from replication import arguments, environment, record
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.errors import RunError
@@ -15,6 +15,7 @@ from replication.plan import build
 from replication.run import main
 from replication.runs import Store
 from replication.spec import load_tables
+from replication.submission import recorded
 from replication.tiers import load_tier
 from tests.data.test_reading import make_voc
 

@@ -272,7 +272,9 @@ def test_a_cell_with_a_finding_never_says_reproduced(tmp_path):
     log = json.loads((training / "log.jsonl").read_text())
     (training / "log.jsonl").write_text(json.dumps({**log, "learning_rate": 0.5}) + "\n")
     verdict, reason = cell()
-    assert verdict == "suspect" and "seed 0: learning rate: learning rate 0.5 at iteration 2" in reason
+    assert (
+        verdict == "suspect" and "seed 0: learning rate: learning rate 0.5 at iteration 2" in reason
+    )
 
 
 def command(*arguments):

@@ -11,10 +11,10 @@ from typing import Any
 
 from replication.environment import numerics
 from replication.errors import RunError
-from replication.findings import Finding, Status
 from replication.plan import CellRun, Plan
-from replication.references import Failed, Measured, Reference, Run, changed_keys, measured
-from replication.regression import Decision, compare
+from replication.reference.files import Failed, Measured, Reference, Run, changed_keys, measured
+from replication.reference.findings import Finding, Status
+from replication.reference.regression import Decision, compare
 from replication.runs import Store
 
 # Differing keys that a line names; the others are counted.

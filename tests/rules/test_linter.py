@@ -16,10 +16,10 @@ from safetensors.numpy import load_file
 
 from replication import training
 from replication.execute import run_job
-from replication.linter import Linter, findings
 from replication.metrics import mean_iou
+from replication.rules.linter import Linter, findings
 from replication.runs import Step, Store
-from tests.lint_samples import (
+from tests.rules.lint_samples import (
     context,
     data_cache,
     edit_json,

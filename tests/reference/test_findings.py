@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from replication.findings import Finding, closing, exit_status, junit, markdown, plain
+from replication.reference.findings import Finding, closing, exit_status, junit, markdown, plain
 
 
 def finding(status, **changes):

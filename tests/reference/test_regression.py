@@ -8,7 +8,7 @@ import sys
 import pytest
 import scipy.stats
 
-from replication.regression import compare
+from replication.reference.regression import compare
 
 REFERENCE, LOWER = [70.1, 71.4, 69.8, 70.9], [68.2, 69.9, 68.8]
 
@@ -167,5 +167,5 @@ def test_no_change_raises_no_alarm_and_a_large_one_is_found(groups):
 
 
 def test_importing_it_does_not_import_scipy():
-    code = "import sys, replication.regression; sys.exit('scipy' in sys.modules)"
+    code = "import sys, replication.reference.regression; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

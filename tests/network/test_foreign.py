@@ -9,7 +9,7 @@ from torch import nn
 
 from replication.errors import ReplicationError
 from replication.evaluation import evaluate
-from replication.foreign import ForeignModel, fill
+from replication.network.foreign import ForeignModel, fill
 from replication.protocol import Evaluation
 from tests.data.test_batches import ragged_set
 

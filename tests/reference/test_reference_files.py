@@ -11,10 +11,10 @@ import pytest
 
 from replication.check import main
 from replication.planned import planned
-from replication.references import read, write
+from replication.reference.files import read, write
 from replication.run import parser as run_parser
 from replication.runs import write_json
-from tests.check_samples import (
+from tests.reference.check_samples import (
     REFERENCE,
     STEPS,
     commit,

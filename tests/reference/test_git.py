@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from replication.git import GitError, committed, git, uncommitted
+from replication.reference.git import GitError, committed, git, uncommitted
 
 
 @pytest.fixture

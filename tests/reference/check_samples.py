@@ -11,7 +11,7 @@ import pytest
 
 from replication import arguments
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[2]
 REFERENCE = Path("references/smoke-table09.json")
 STEPS = Path("results/smoke/steps")
 # Two strategies of one training: with two seeds a pretraining, two trainings, four evaluations.

@@ -9,9 +9,9 @@ from safetensors.numpy import load_file, save_file
 
 from replication.execute import Context, run_job
 from replication.lint import parser
-from replication.linter import Finding, findings
 from replication.plan import Plan, sweeps
 from replication.planned import Planned, planned
+from replication.rules.linter import Finding, findings
 from replication.runs import Step, Store
 
 
