@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from replication.data.sources import Sources
+from replication.data.sources import MISSING, Sources
 from replication.protocol import Network
 from replication.runs import Status, Step, Store
 from replication.spec import Cell, Table
@@ -130,9 +130,7 @@ def _chain(
     else:
         initial = {
             "backbone": network.backbone,
-            "sha256": RANDOM
-            if tier.weights == RANDOM
-            else weights.get(network.backbone, "missing"),
+            "sha256": RANDOM if tier.weights == RANDOM else weights.get(network.backbone, MISSING),
         }
     for named in cell.stages:
         stage = named.stage
@@ -188,6 +186,17 @@ def _label(step: Step, cell: str, seed: int) -> str:
         return f"evaluate {cell} seed {seed}"
     stage = step.config["stage"]
     return f"train {cell} on {stage['data']} {stage['split']} seed {seed}"
+
+
+def not_given(steps: Iterable[Step]) -> list[str]:
+    """The options of `replication.run` that are still to be given, with what to fill in."""
+    chosen = list(steps)
+    data = [step.config["data"] for step in chosen]
+    roles = {one["role"] for one in data if one["fingerprint"] == MISSING}
+    initial = [step.config["initial"] for step in chosen if "initial" in step.config]
+    backbones = {one["backbone"] for one in initial if one["sha256"] == MISSING}
+    words = [word for role in sorted(roles) for word in ("--data", f"{role}=PATH")]
+    return words + [word for one in sorted(backbones) for word in ("--weights", f"{one}=FILE")]
 
 
 def sweeps(steps: Iterable[Step]) -> list[list[Step]]:

@@ -10,14 +10,11 @@ from replication import arguments
 from replication.arguments import places
 from replication.data.sources import Sources
 from replication.errors import ReplicationError
-from replication.plan import Plan, build
+from replication.plan import Plan, build, not_given
 from replication.runs import Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
 from replication.tiers import Tier, load_tier
-
-# What the plan writes for data and weights that were not given.
-NOT_GIVEN = "missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +78,7 @@ class Planned:
             words += ["--seeds", str(self.options.seeds)]
         for option in ("data", "weights"):
             words += [w for given in getattr(self.options, option) for w in (f"--{option}", given)]
-        steps = self.plan(cells=cells).steps.values()
-        data = [step.config["data"] for step in steps]
-        for role in sorted({one["role"] for one in data if one["fingerprint"] == NOT_GIVEN}):
-            words += ["--data", f"{role}=PATH"]
-        initial = [step.config.get("initial") for step in steps]
-        for backbone in sorted(
-            {one["backbone"] for one in initial if one and one["sha256"] == NOT_GIVEN}
-        ):
-            words += ["--weights", f"{backbone}=FILE"]
+        words += not_given(self.plan(cells=cells).steps.values())
         return shlex.join(["python", "-m", "replication.run", *words, *places(self.options)])
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from replication.data.sources import Sources
+from replication.data.sources import MISSING, Sources
 from replication.plan import RANDOM, Plan, overview
 from replication.runs import Store
 
@@ -29,14 +29,14 @@ def show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
     say("")
     for role, splits in reads(plan).items():
         at = sources.by_role[role].at
-        if "missing" in splits.values():
+        if MISSING in splits.values():
             say(f"data {role:<11} missing: give --data {role}=PATH (data_scripts/ prepares it)")
         else:
             listed = ", ".join(_counted(sources, role, split) for split in splits)
             say(f"data {role:<11} {listed}  in {at}")
     for backbone, sha256 in _initial_weights(plan).items():
         missing = f"missing: give --weights {backbone}=FILE (data_scripts/imagenet_weights.py)"
-        said = {"missing": missing, RANDOM: "none: as initialised"}
+        said = {MISSING: missing, RANDOM: "none: as initialised"}
         say(f"weights {backbone:<8} {said.get(sha256, f'sha256 {sha256}')}")
     say(f"\n{len(shown['cells'])} cells at the {plan.tier.name} tier")
     chains = sum(len(run.chain) for run in plan.runs)
@@ -114,4 +114,4 @@ def _initial_weights(plan: Plan) -> dict[str, str]:
 
 
 def missing_weights(plan: Plan) -> list[str]:
-    return sorted(b for b, sha256 in _initial_weights(plan).items() if sha256 == "missing")
+    return sorted(b for b, sha256 in _initial_weights(plan).items() if sha256 == MISSING)

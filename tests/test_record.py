@@ -12,6 +12,7 @@ from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.errors import RunError
 from replication.plan import build
+from replication.rules.linter import Examination, Linter
 from replication.run import main
 from replication.runs import Store
 from replication.spec import load_tables
@@ -44,6 +45,13 @@ def paper(tmp_path, monkeypatch):
     )
     found.training = trained(found, options)
     return found
+
+
+@pytest.fixture
+def sound(monkeypatch):
+    """The records of `paper` are husks without weights and logs; here they pass for whole."""
+    nothing = Examination(step="", findings=(), applied=(), lacking={})
+    monkeypatch.setattr(Linter, "examine", lambda self, step_id: nothing)
 
 
 def trained(paper, options, seed=0):
@@ -94,7 +102,7 @@ def test_before_a_score_the_row_says_what_to_do(paper):
     assert cell["entered"] == []
 
 
-def test_a_score_is_judged_and_footnoted_everywhere(paper, capsys):
+def test_a_score_is_judged_and_footnoted_everywhere(paper, capsys, sound):
     assert enter(paper, "--cell", "deeplabv3", "--date", "2024-03-01") == 0
     assert "85.1, entered by hand" in capsys.readouterr().out
     status, cell = shown(paper)
@@ -158,7 +166,15 @@ def test_mistakes_are_told_together(paper, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
-def test_a_second_score_needs_replace(paper, capsys):
+def test_a_score_of_a_doubtful_training_is_suspect(paper):
+    """As they are, the records lack their logs: a server's number does not make up for that."""
+    assert enter(paper) == 0
+    status, cell = shown(paper)
+    assert (status, cell["verdict"]) == (0, "suspect")
+    assert "log.jsonl" in cell["reason"] and "entered by hand" in cell["reason"]
+
+
+def test_a_second_score_needs_replace(paper, capsys, sound):
     assert enter(paper, "--date", "2024-03-01") == 0
     assert enter(paper, miou="86.4", evidence="again") == 2
     error = capsys.readouterr().err
@@ -172,7 +188,7 @@ def test_a_second_score_needs_replace(paper, capsys):
     assert len(json.loads((paper.folder / "recorded.json").read_text())) == 1
 
 
-def test_seeds_are_scored_one_by_one(paper):
+def test_seeds_are_scored_one_by_one(paper, sound):
     trained(paper, paper.inputs, seed=1)
     assert enter(paper, "--date", "2024-03-01") == 0
     _, cell = shown(paper, seeds=2)

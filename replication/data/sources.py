@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROLES = ("voc", "coco", "cityscapes", "imagenet")
 EMBEDDED = "embedded:"
+# In the place of a fingerprint, where no data are given for the role.
+MISSING = "missing"
 
 
 def cache_folder() -> Path:
@@ -97,7 +99,7 @@ class Sources:
             known = embedded.fingerprint(embedded.RECIPES[source.recipe], cast(embedded.Role, role))
             return hashlib.sha256(f"{known} {split}".encode()).hexdigest()
         if not source.at:
-            return "missing"
+            return MISSING
         if role == "imagenet":
             return layouts.folders(source.root(), split).fingerprint()
         return self._listing(role, split, None).fingerprint()

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from replication.data import embedded
-from replication.data.sources import EMBEDDED, Source, Sources
+from replication.data.sources import EMBEDDED, MISSING, Source, Sources
 from replication.errors import DataError, RunError
 from replication.finished import Array, Finished
 from replication.guard import chain_leaks
 from replication.plan import RANDOM, Plan
-from replication.planned import NOT_GIVEN
 from replication.protocol import Network, Stage
 from replication.rules import batch_norm, evaluation, geometry, protocol, splits
 from replication.rules.deviation import Deviation
@@ -292,8 +291,8 @@ class Linter:
             try:
                 self._held[role, split] = self.sources.fingerprint(role, split)
             except DataError:
-                self._held[role, split] = NOT_GIVEN
-        if NOT_GIVEN in (data["fingerprint"], self._held[role, split]) or (
+                self._held[role, split] = MISSING
+        if MISSING in (data["fingerprint"], self._held[role, split]) or (
             self._held[role, split] != data["fingerprint"]
         ):
             raise LackingError(needed)

@@ -7,16 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replication.arguments import hashes, pairs, places
-from replication.data.sources import Sources
+from replication.data.sources import MISSING, Sources
 from replication.errors import ReplicationError, RunError
-from replication.plan import CellRun, build
+from replication.plan import CellRun, build, not_given
 from replication.runs import Step, Store, read_json
 from replication.spec import Cell, Table, load_tables
 from replication.spec.checks import nearest
 from replication.tiers import Tier, load_tier, scale
-
-# What the plan writes for data and weights that were not given.
-NOT_GIVEN = "missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +150,7 @@ def _fits(recorded: Any, planned: Any) -> bool:
             and len(recorded) == len(planned)
             and all(map(_fits, recorded, planned))
         )
-    return planned == NOT_GIVEN or recorded == planned
+    return planned == MISSING or recorded == planned
 
 
 def _how(asked: Asked, options: argparse.Namespace, run: CellRun) -> str:
@@ -163,12 +160,7 @@ def _how(asked: Asked, options: argparse.Namespace, run: CellRun) -> str:
         words += ["--seeds", str(asked.seed - asked.tier.first_seed + 1)]
     for given in options.data:
         words += ["--data", given]
-    roles = {step.config["data"]["role"] for step in run.chain}
-    for role in sorted(role for role in roles if not asked.sources.by_role[role].at):
-        words += ["--data", f"{role}=PATH"]
     for given in options.weights:
         words += ["--weights", given]
-    initial = run.chain[0].config.get("initial")
-    if initial and initial["sha256"] == NOT_GIVEN:
-        words += ["--weights", f"{initial['backbone']}=FILE"]
+    words += not_given(run.chain)
     return shlex.join(["python", "-m", "replication.run", *words, *places(options)])

@@ -209,29 +209,35 @@ def test_a_configuration_that_was_edited(copy) -> None:
 
 
 @pytest.mark.parametrize("cell", ["table4/os8", "table8/crop513-ul"])
-def test_a_multi_grid_that_does_not_multiply(finished, monkeypatch, cell) -> None:
+def test_a_multi_grid_that_does_not_multiply(copy, monkeypatch, cell) -> None:
+    """Before a training; and of a record that does not say its geometry, as this code builds it."""
     from replication.network.geometry import geometry
 
     monkeypatch.setattr(
         "replication.network.resnet.geometry",
         lambda **given: geometry(**{**given, "multi_grid": (1, 1, 1)}),
     )
-    for of in (step(finished, cell), evaluation(finished, cell)):
-        said = only(found_in(finished, of), "geometry")
+    for of in (step(copy, cell), evaluation(copy, cell)):
+        assert found_in(copy, of) == []  # it says how it was laid, and was laid well
+        (folder(copy, of) / "geometry.json").unlink()
+        said = only(found_in(copy, of), "geometry")
         assert "backbone.block4.1.conv2 rate" in said
-    [*_, first, last] = before_training(finished, cell)
+    [*_, first, last] = before_training(copy, cell)
     assert {finding.rule for finding in (*first.findings, *last.findings)} == {"geometry"}
 
 
-def test_aspp_rates_that_are_not_doubled(finished, monkeypatch) -> None:
+def test_aspp_rates_that_are_not_doubled(copy, monkeypatch) -> None:
     monkeypatch.setattr(
         "replication.network.deeplab.aspp_rates", lambda rates, stride: tuple(rates)
     )
-    frozen = step(finished, "table7/deeplabv3")
+    frozen = step(copy, "table7/deeplabv3")
     assert frozen.config["stage"]["output_stride"] == 8
-    assert "aspp.branches.1.0 rate 3" in only(found_in(finished, frozen), "geometry")
     # At output stride 16 they are what they are.
-    assert found_in(finished, step(finished, "table7/deeplabv3", -2)) == []
+    before = step(copy, "table7/deeplabv3", -2)
+    for of in (frozen, before):
+        (folder(copy, of) / "geometry.json").unlink()
+    assert "aspp.branches.1.0 rate 3" in only(found_in(copy, frozen), "geometry")
+    assert found_in(copy, before) == []
 
 
 def test_a_record_that_holds_its_geometry_is_held_to_that(copy) -> None:
@@ -240,7 +246,7 @@ def test_a_record_that_holds_its_geometry_is_held_to_that(copy) -> None:
     trained = step(copy, "table8/crop513-ul")
     layout = geometry.built(trained.config["network"], 16)
     file = folder(copy, trained) / "geometry.json"
-    file.write_text(json.dumps(geometry.to_json(layout)))
+    assert json.loads(file.read_text()) == geometry.to_json(layout)
     assert found_in(copy, trained) == []
     edit_json(file, **{"aspp.branches.2.0": [1, 3]})
     assert "aspp.branches.2.0 rate 3" in only(found_in(copy, trained), "geometry")
@@ -311,6 +317,7 @@ def test_a_val_id_in_training(copy) -> None:
 
 def test_without_data_it_says_what_it_lacks(copy) -> None:
     of = evaluation(copy, "table4/os8")
+    (folder(copy, step(copy, "table4/os8")) / "images.txt").unlink()
     lacking = Linter(Store(copy / "smoke")).examine(of.id).lacking
     assert lacking["unseen"].startswith("--data voc=PATH") and "masks" in lacking
     shutil.rmtree(folder(copy, step(copy, "table4/os8")))
