@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from replication.guard import leak_checks
 from replication.plan import CellRun, Plan
 from replication.results import Entered, SeedRun, TableResult
 from replication.runs import Store
@@ -12,17 +13,20 @@ from replication.submission import recorded
 from replication.tiers import scale
 from replication.verdict import judge_table
 
+if TYPE_CHECKING:
+    from replication.rules.linter import Examination
+
 
 def judged(
     plan: Plan,
     store: Store,
     failed: Mapping[str, str],
-    findings: Mapping[str, Sequence[str]] | None = None,
+    examined: "Mapping[str, Examination] | None" = None,
 ) -> list[TableResult]:
     """Judge every table of the plan from what is on disk.
 
     `failed` are the steps that failed in this run without leaving a record, with the reason;
-    `findings` is what the linter holds against finished ones.
+    `examined` is what the linter says of finished ones.
     """
     by_table: dict[int, dict[str, list[SeedRun]]] = {}
     scores = recorded.read(store.folder)
@@ -30,7 +34,7 @@ def judged(
     for run in plan.runs:
         cells = by_table.setdefault(run.table, {})
         found = seed_run(run, store, failed)
-        found = replace(found, findings=_held_against(run, findings or {}))
+        found = _examined(found, run, examined or {})
         if run.evaluation is None:
             strategy = scale(specs[run.table, run.cell], plan.tier).evaluation
             assert strategy is not None
@@ -39,8 +43,17 @@ def judged(
     return [judge_table(t, plan.tier, by_table.get(t.number, {})) for t in plan.tables]
 
 
-def _held_against(run: CellRun, findings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    return tuple(line for step in run.steps for line in findings.get(step.id, ()))
+def _examined(found: SeedRun, run: CellRun, examined: "Mapping[str, Examination]") -> SeedRun:
+    """With what is held against its records, and how a leak was looked for."""
+    examinations = [examined[step.id] for step in run.steps if step.id in examined]
+    findings = [str(one) for each in examinations for one in each.findings if not one.warning]
+    evaluation = examined.get(run.evaluation.id) if run.evaluation is not None else None
+    checks = (
+        leak_checks(run, evaluation.applied, evaluation.lacking)
+        if evaluation is not None
+        else leak_checks(run)
+    )
+    return replace(found, findings=tuple(findings), leak_checks=checks)
 
 
 def _scored(

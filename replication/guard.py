@@ -1,11 +1,12 @@
 """No number from pictures that a network was trained on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from replication.data.sources import Sources
-from replication.plan import CellRun
+from replication.plan import RANDOM, CellRun
+from replication.results import LeakChecks
 from replication.runs import Step
 
 
@@ -45,3 +46,34 @@ def chain_leaks(
                 "chain before that stage"
             )
     return lines
+
+
+def leak_checks(
+    run: CellRun, applied: Collection[str] = (), lacking: Mapping[str, str] | None = None
+) -> LeakChecks:
+    """Which checks stand behind a number of this chain, and what none of them sees.
+
+    `applied` and `lacking` are what the linter's examination of the evaluation's record says of
+    its rules; the rule on leaks is "unseen".
+    """
+    lacking = lacking or {}
+    initial = run.chain[0].config.get("initial", {})
+    unseen_by_us = (
+        [] if initial.get("sha256", RANDOM) == RANDOM else ["what the pretrained weights had seen"]
+    )
+    if run.evaluation is None:
+        return LeakChecks(lacking=("the test server's pictures", *unseen_by_us))
+    role, split = run.evaluation.config["data"]["role"], run.evaluation.config["data"]["split"]
+    stages = [step.config["stage"] for step in run.chain if "stage" in step.config]
+    splits = dict.fromkeys(stage["split"] for stage in stages if stage["data"] == role)
+    others = dict.fromkeys(stage["data"] for stage in stages if stage["data"] != role)
+    rule = "the linter's rule “unseen” on the record"
+    made = []
+    if splits:
+        # No evaluation runs without it: `leaks` refuses the plan.
+        made.append(f"ids of {role} {split} against those of {', '.join(splits)} at planning")
+        if "unseen" in applied:
+            made.append(rule)
+    for_want = [f"{rule}, for want of {lacking['unseen']}"] if "unseen" in lacking else []
+    elsewhere = [f"{other}'s pictures (ids of another set)" for other in others]
+    return LeakChecks(made=tuple(made), lacking=(*for_want, *elsewhere, *unseen_by_us))

@@ -37,6 +37,16 @@ class Entered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeakChecks:
+    """How the evaluated pictures were looked for among those trained on, a line each."""
+
+    # Those that were made, and found none.
+    made: tuple[str, ...] = ()
+    # What could not be looked into.
+    lacking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeedRun:
     """What one seed gave for one cell, as recorded: mIoU in percent, or why there is none."""
 
@@ -54,6 +64,7 @@ class SeedRun:
     entered: Entered | None = None
     # What the linter holds against its records, a line each.
     findings: tuple[str, ...] = ()
+    leak_checks: LeakChecks = LeakChecks()
     # One line on how it stands with the test server; empty where there is nothing to say.
     remark: str = ""
 
@@ -122,6 +133,10 @@ class CellResult:
     # Those of the measured values that were entered by hand.
     entered: tuple[Entered, ...] = ()
 
+    @property
+    def shown_verdict(self) -> str:
+        return in_words(self.verdict, self.measured.n if self.measured else 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
@@ -183,6 +198,12 @@ class TableResult:
 
     def cell(self, cell_id: str) -> CellResult:
         return next(cell for cell in self.cells if cell.cell == cell_id)
+
+
+def in_words(verdict: str, n: int) -> str:
+    """A cell's verdict, with "single seed" where one run alone was held against the paper's."""
+    single = n == 1 and verdict in ("reproduced", "below", "above")
+    return f"{verdict} (single seed)" if single else verdict
 
 
 def by_hand(entered: Sequence[Entered]) -> str:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,7 +23,6 @@ from replication.errors import DataError, ReplicationError
 from replication.plan import RANDOM, Plan, backbone_only, build, overview, work
 from replication.progress import RunDisplay
 from replication.protocol import Network
-from replication.rules.linter import Linter
 from replication.runs import Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
@@ -30,6 +30,9 @@ from replication.submission import recorded
 from replication.tiers import Tier, load_tier
 from replication.verdict import TableResult
 from replication.workers import Options, Summary, run
+
+if TYPE_CHECKING:  # it reads records with numpy, which planning does without
+    from replication.rules.linter import Examination
 
 
 def parser() -> argparse.ArgumentParser:
@@ -128,8 +131,8 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         ),
         console,
     )
-    findings = _findings(full, store, sources, weights) if tier.comparable else {}
-    results = judged(full, store, summary.failed, findings)
+    examined = _examined(full, store, sources, weights) if tier.comparable else {}
+    results = judged(full, store, summary.failed, examined)
     folder = store.folder / "tables"
     for result in results:
         render.terminal(result, console)
@@ -240,15 +243,15 @@ def _run(plan: Plan, store: Store, sources: Sources, options: Options, console: 
         return run(plan, store, sources, options, display)
 
 
-def _findings(
+def _examined(
     plan: Plan, store: Store, sources: Sources, weights: Mapping[str, Path]
-) -> dict[str, list[str]]:
-    """What the linter holds against finished steps whose numbers could be called reproduced."""
+) -> dict[str, "Examination"]:
+    """What the linter says of finished steps whose numbers could be called reproduced."""
+    from replication.rules.linter import Linter
+
     linter = Linter(store, sources=sources, weights=weights, comparable=True)
     return {
-        id_: [str(one) for one in linter.examine(id_).findings if not one.warning]
-        for id_, step in plan.steps.items()
-        if store.status(step) == "done"
+        id_: linter.examine(id_) for id_, step in plan.steps.items() if store.status(step) == "done"
     }
 
 

@@ -3,6 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+
+# Beyond this, one more value changes a half-width by less than floating point tells apart.
+LARGEST_COUNT = 2**50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,9 @@ def mean_interval(values: Sequence[float], *, one_sided: float = 0.95) -> Interv
 
     m -/+ t(one_sided, n - 1) s / sqrt(n), for normal values. Needs two values.
     """
-    return _around(values, one_sided, 1 / math.sqrt(len(values)) if values else 0.0)
+    centre, spread = _two_or_more(values)
+    half = student_t(one_sided, len(values) - 1) * spread * (1 / math.sqrt(len(values)))
+    return Interval(low=centre - half, high=centre + half)
 
 
 def prediction_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
@@ -62,14 +68,75 @@ def prediction_interval(values: Sequence[float], *, confidence: float = 0.95) ->
 
     m -/+ t((1 + confidence) / 2, n - 1) s sqrt(1 + 1/n), for normal values. Needs two values.
     """
-    factor = math.sqrt(1 + 1 / len(values)) if values else 0.0
-    return _around(values, (1 + confidence) / 2, factor)
+    centre, spread = _two_or_more(values)
+    half = prediction_half_width(spread, len(values), confidence=confidence)
+    return Interval(low=centre - half, high=centre + half)
 
 
-def _around(values: Sequence[float], probability: float, factor: float) -> Interval:
+def prediction_half_width(deviation: float, n: int, *, confidence: float = 0.95) -> float:
+    """How far a prediction interval reaches to either side: from n values of deviation s,
+
+    t((1 + confidence) / 2, n - 1) s sqrt(1 + 1/n). It falls with n towards `prediction_floor`.
+    """
+    return student_t((1 + confidence) / 2, n - 1) * deviation * math.sqrt(1 + 1 / n)
+
+
+def prediction_floor(deviation: float, *, confidence: float = 0.95) -> float:
+    """What no number of values brings a prediction interval's half-width below.
+
+    z((1 + confidence) / 2) s, with z of the normal distribution: 1.96 s for 95 %. The further
+    value scatters with s however well the mean is known.
+    """
+    return NormalDist().inv_cdf((1 + confidence) / 2) * deviation
+
+
+def seeds_needed(deviation: float, limit: float, *, confidence: float = 0.95) -> int | None:
+    """The smallest n >= 2 whose prediction interval reaches no further than `limit` either way.
+
+    The smallest n with t((1 + confidence) / 2, n - 1) s sqrt(1 + 1/n) <= limit, were the deviation
+    of n values the s given; None where there is none, the limit being at or below
+    z((1 + confidence) / 2) s.
+    """
+    if not (math.isfinite(deviation) and deviation >= 0 and limit > 0):
+        raise ValueError(
+            f"a deviation of 0 or more and a limit above 0 are needed, not {deviation} and {limit}"
+        )
+    if limit <= prediction_floor(deviation, confidence=confidence):
+        return None
+
+    def suffice(n: int) -> bool:
+        return prediction_half_width(deviation, n, confidence=confidence) <= limit
+
+    too_few, enough = 1, 2
+    while not suffice(enough):
+        if enough > LARGEST_COUNT:
+            return None
+        too_few, enough = enough, 2 * enough
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if suffice(middle) else (middle, enough)
+    return enough
+
+
+def smallest_difference(
+    deviation: float, n: int, *, power: float = 0.8, one_sided: float = 0.95
+) -> float:
+    """The smallest true difference that n pairs show to be above zero with this power.
+
+    s is the deviation of the n paired differences. The one-sided t-test says "above zero" where
+    m sqrt(n) / s > t(one_sided, n - 1); for a true difference d, m sqrt(n) / s follows the
+    non-central t distribution with n - 1 degrees of freedom and non-centrality d sqrt(n) / s.
+    The d at which that exceeds t(one_sided, n - 1) with probability `power`. Needs two pairs.
+    """
+    critical = student_t(one_sided, n - 1)
+    from scipy.special import nctdtrinc
+
+    return float(nctdtrinc(n - 1, 1 - power, critical)) * deviation / math.sqrt(n)
+
+
+def _two_or_more(values: Sequence[float]) -> tuple[float, float]:
+    """The mean and the standard deviation of values that have one."""
     spread = standard_deviation(values)
     if spread is None:
         raise ValueError(f"an interval needs two values or more, not {len(values)}")
-    centre = mean(values)
-    half = student_t(probability, len(values) - 1) * spread * factor
-    return Interval(low=centre - half, high=centre + half)
+    return mean(values), spread

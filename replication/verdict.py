@@ -18,7 +18,7 @@ from replication.results import (
     words,
 )
 from replication.spec import Axis, Cell, Column, Table, text
-from replication.statistics import mean, prediction_interval
+from replication.statistics import mean, prediction_floor, prediction_interval, seeds_needed
 from replication.tiers import Tier
 
 __all__ = [
@@ -35,8 +35,8 @@ __all__ = [
 # runs of one recipe lie up to 0.7 apart, and ours need not be the paper's recipe in every detail.
 SINGLE_SEED_TOLERANCE = 1.0
 
-# A prediction interval that reaches further than this to either side holds too much to call it a
-# reproduction.
+# A prediction interval that reaches further than this to either side, in points of mIoU, holds too
+# much to call it a reproduction.
 LARGEST_HALF_WIDTH = 2.0
 
 
@@ -125,7 +125,8 @@ def judge_published(published: float, measured: Measured) -> tuple[CellVerdict, 
     """The verdict on a comparable number, and what it rests on.
 
     With several seeds: does the 95 % prediction interval for one more run, which is what the
-    published number is, contain it? A single seed is held to a declared tolerance.
+    published number is, contain it? One too wide to call that a reproduction can still exclude the
+    number. A single seed is held to a declared tolerance.
     """
     if measured.n == 1:
         difference = measured.mean - published
@@ -145,8 +146,24 @@ def judge_published(published: float, measured: Measured) -> tuple[CellVerdict, 
     if published < expected.low:
         return "above", reason
     if expected.half_width > LARGEST_HALF_WIDTH:
-        return "inconclusive", f"{reason}: too wide to tell"
+        return "inconclusive", f"{reason}: {_too_wide(measured, expected.half_width)}"
     return "reproduced", reason
+
+
+def _too_wide(measured: Measured, half_width: float) -> str:
+    """That the interval says too little, and with how many seeds it would say enough."""
+    assert measured.sd is not None
+    said = (
+        f"it reaches {half_width:.2f} to either side, more than the declared "
+        f"{LARGEST_HALF_WIDTH:.1f}"
+    )
+    seeds = seeds_needed(measured.sd, LARGEST_HALF_WIDTH)
+    if seeds is not None:
+        return f"{said}; at this deviation {seeds:,} seeds in all would decide it"
+    return (
+        f"{said}; no number of seeds would decide it at this deviation, since one run alone "
+        f"scatters by 1.96 × {measured.sd:.2f} = {prediction_floor(measured.sd):.2f}"
+    )
 
 
 def judge_cell(
@@ -200,7 +217,30 @@ def _cell_verdict(
     if suspicious:
         return "suspect", _joined("; ".join(suspicious), runs)
     verdict, reason = judge_published(cell.published, measured)
+    if verdict == "above":
+        reason += f"; {_warning([run for run in runs if run.value is not None])}"
     return verdict, _joined(reason + still, runs)
+
+
+def _warning(runs: Sequence[SeedRun]) -> str:
+    """What a number above the paper's asks for first: how evaluated pictures might have been seen
+    in training, and what was done to rule it out.
+    """
+    made = _shared({run.seed: run.leak_checks.made for run in runs})
+    lacking = _shared({run.seed: run.leak_checks.lacking for run in runs})
+    said = f"leak checks found nothing: {', '.join(made)}" if made else "no leak check was made"
+    unknown = f"; not checked: {', '.join(lacking)}" if lacking else ""
+    return f"above is a warning: suspect a leak first; {said}{unknown}"
+
+
+def _shared(lines: Mapping[int, Sequence[str]]) -> list[str]:
+    """Every line once, with the seeds that it holds for unless it holds for all."""
+    found = dict.fromkeys(line for each in lines.values() for line in each)
+    holds = {line: [seed for seed, each in lines.items() if line in each] for line in found}
+    return [
+        line if len(seeds) == len(lines) else f"{line} ({_seeds(seeds)})"
+        for line, seeds in holds.items()
+    ]
 
 
 def _joined(reason: str, runs: Sequence[SeedRun]) -> str:

@@ -28,10 +28,13 @@ def strategy(output_stride=16, scales=(1.0,), flip=False):
 @pytest.fixture
 def model():
     network = small_network(head="aspp", atrous_rates=(2, 4), image_pooling=True)
-    model = build(network, 3, 16, torch.Generator().manual_seed(0))
+    model = build(network, 3, 16, torch.Generator().manual_seed(0)).eval()
+    noise = torch.randn(4, 3, 33, 33, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        model.classifier.weight.mul_(100)  # so that predictions vary
-    return model
+        # So that predictions vary: spread, and none ahead of the others from the start.
+        model.classifier.weight.mul_(100)
+        model.classifier.bias.sub_(model.coarse_logits(noise).mean((0, 2, 3)))
+    return model.train()  # evaluation is to put it right
 
 
 def by_hand(model, data, one):
@@ -73,6 +76,7 @@ def test_each_strategy_equals_a_plain_loop(model, one):
     [counts] = evaluate(model, DATA, [one])
     expected = by_hand(model, DATA, one)
     assert counts.sum() == sum(h * w for h, w in DATA.sizes)
+    assert (counts.sum((0, 1)) > 100).all(), "the predictions must vary"
     # The order of summation differs between a batch and a single image: a pixel may tip over.
     assert np.abs(counts - expected).sum() <= 4
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from replication.data.sources import Sources
-from replication.guard import leaks
+from replication.guard import leak_checks, leaks
 from replication.plan import build
 from replication.spec import load_tables
 from replication.tiers import load_tier
@@ -69,3 +69,39 @@ def test_equal_ids_of_other_sets_are_other_pictures(tmp_path, sources):
     root = voc_tree(tmp_path, train=["a"], trainaug=["b"], trainval=["c"], test=["e"])
     source = sources(root)
     assert leaks(runs(7, source, "table7/deeplabv3"), source) == []
+
+
+def test_the_checks_behind_a_number_are_named(sources):
+    """Table 6 with COCO before trainaug: only one of its stages has VOC's ids."""
+    [run] = runs(6, sources(), "table6/os8-ms-flip-coco")
+    made = "ids of voc val against those of trainaug at planning"
+    rule = "the linter's rule “unseen” on the record"
+    coco = "coco's pictures (ids of another set)"
+    assert leak_checks(run).made == (made,)
+    assert leak_checks(run, applied=("geometry", "unseen")).made == (made, rule)
+    assert leak_checks(run).lacking == (coco,)
+    lacking = {"unseen": "the record train-1 beside it", "batch norm": "weights"}
+    assert leak_checks(run, lacking=lacking).lacking == (
+        f"{rule}, for want of the record train-1 beside it",
+        coco,
+    )
+    [plain] = runs(9, sources(), "table9/batch4")
+    assert leak_checks(plain).lacking == ()
+
+
+def test_what_no_check_sees_is_named(tmp_path, sources):
+    """At the paper tier the weights are a file's, and Table 7's pictures the server's."""
+    tables = [table for table in TABLES if table.number in (7, 9)]
+    paper = load_tier("paper", HERE / "tiers")
+    cells = ["table7/deeplabv3", "table9/batch4"]
+    plan = build(
+        tables, paper, Sources.of(paper.data, {}), [0], only=cells, weights={"resnet101": "abc"}
+    )
+    found = {run.name: leak_checks(run, applied=("unseen",)) for run in plan.runs}
+    assert found["table9/batch4"].lacking == ("what the pretrained weights had seen",)
+    assert len(found["table9/batch4"].made) == 2
+    assert found["table7/deeplabv3"].made == ()
+    assert found["table7/deeplabv3"].lacking == (
+        "the test server's pictures",
+        "what the pretrained weights had seen",
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from replication.protocol import Evaluation
-from replication.results import Entered, Extra, Grid, Measured, Rows, SeedRun
+from replication.results import Entered, Extra, Grid, LeakChecks, Measured, Rows, SeedRun
 from replication.spec import Axis, Cell, Claim, Column, Table
 from replication.spec import Grid as SpecGrid
 from replication.tiers import Tier
@@ -107,6 +107,82 @@ def test_a_wide_interval_reproduces_nothing_but_can_still_exclude():
     assert judge_published(84.0, measured(76.0, 77.0, 78.0))[0] == "below"
     # Two seeds 0.4 apart: t(0.975, 1) = 12.706; 12.706 * 0.2828 * sqrt(1.5) = 4.40.
     assert judge_published(77.0, measured(76.8, 77.2))[0] == "inconclusive"
+
+
+def test_an_inconclusive_cell_says_how_many_seeds_would_decide_it():
+    # s = 0.5: 4.303 * 0.5 * sqrt(4/3) = 2.48. Four reach 3.182 * 0.5 * sqrt(5/4) = 1.78.
+    verdict, reason = judge_published(77.0, measured(76.5, 77.0, 77.5))
+    assert verdict == "inconclusive"
+    assert reason == (
+        "one more run is expected in [74.52, 79.48] (77.00 ± 0.50, 3 seeds): it reaches 2.48 to "
+        "either side, more than the declared 2.0; at this deviation 4 seeds in all would decide it"
+    )
+    # Five seeds, s = sqrt(10 / 4) = 1.58: 1.96 * 1.58 = 3.10 remains with any number.
+    verdict, reason = judge_published(77.0, measured(75.0, 76.0, 77.0, 78.0, 79.0))
+    assert verdict == "inconclusive"
+    assert reason.endswith(
+        "; no number of seeds would decide it at this deviation, since one run alone scatters by "
+        "1.96 × 1.58 = 3.10"
+    )
+
+
+def checked(made: tuple[str, ...], lacking: tuple[str, ...], *values: float) -> list[SeedRun]:
+    return [
+        replace(run, leak_checks=LeakChecks(made=made, lacking=lacking)) for run in runs(*values)
+    ]
+
+
+def test_above_is_a_warning_that_names_the_leak_checks():
+    three = checked(("ids", "the rule"), ("coco",), 76.7, 77.0, 77.3)
+    result = judge_cell(ours(published=75.5), tier(), three)
+    assert result.verdict == "above"
+    assert result.reason == (
+        "one more run is expected in [75.51, 78.49] (77.00 ± 0.30, 3 seeds); above is a warning: "
+        "suspect a leak first; leak checks found nothing: ids, the rule; not checked: coco"
+    )
+    # What does not hold for every seed says for which.
+    three[1] = replace(three[1], leak_checks=LeakChecks(made=("ids",), lacking=("coco", "a file")))
+    reason = judge_cell(ours(published=75.5), tier(), three).reason
+    assert reason.endswith(
+        "found nothing: ids, the rule (seeds 0, 2); not checked: coco, a file (seed 1)"
+    )
+    # A seed that has not run was not checked, and has no say.
+    waiting = [*checked(("ids",), (), 79.0), SeedRun(seed=1)]
+    assert judge_cell(ours(), tier(), waiting).reason == (
+        "single seed: +1.79 against a tolerance of 1.0; above is a warning: suspect a leak first; "
+        "leak checks found nothing: ids; seed 1 not run"
+    )
+
+
+def test_above_without_a_leak_check_says_so():
+    assert judge_cell(ours(), tier(), runs(79.0)).reason.endswith("; no leak check was made")
+
+
+def test_no_other_verdict_speaks_of_leaks():
+    for value in (77.0, 60.0):
+        [given] = checked(("ids",), ("coco",), value)
+        assert "leak" not in judge_cell(ours(), tier(), [given]).reason
+    small = judge_cell(ours(), tier(comparable=False), checked(("ids",), (), 99.0))
+    assert small.verdict == "not comparable" and "leak" not in small.reason
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((77.0,), "reproduced (single seed)"),
+        ((70.0,), "below (single seed)"),
+        ((80.0,), "above (single seed)"),
+        ((77.2, 77.22), "reproduced"),
+        ((), "not run"),
+    ],
+)
+def test_a_single_seed_is_said_with_the_verdict(values, expected):
+    assert judge_cell(ours(), tier(), runs(*values)).shown_verdict == expected
+
+
+def test_a_single_seed_is_not_said_where_nothing_was_compared():
+    result = judge_cell(ours(), tier(comparable=False), runs(77.0))
+    assert result.shown_verdict == "not comparable"
 
 
 def test_equal_seeds_are_a_point():

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.render.markdown import escape, pipe_table
-from replication.results import ClaimVerdict
+from replication.results import ClaimVerdict, in_words
 
 CLAIM_VERDICTS: tuple[ClaimVerdict, ...] = ("holds", "fails", "undecided", "not run")
 
@@ -32,7 +32,11 @@ def _row(table: Mapping[str, Any]) -> list[str]:
     ours = [cell for cell in table["cells"] if cell["verdict"] != "published only"]
     counts = sorted({cell["measured"]["n"] for cell in ours if cell["measured"]})
     done = sum(cell["measured"] is not None for cell in ours)
-    shown = [cell["verdict"] for cell in ours if cell["verdict"] != "not comparable"]
+    shown = [
+        in_words(cell["verdict"], cell["measured"]["n"] if cell["measured"] else 0)
+        for cell in ours
+        if cell["verdict"] != "not comparable"
+    ]
     verdicts = ", ".join(f"{shown.count(verdict)} {verdict}" for verdict in dict.fromkeys(shown))
     judged = [claim["verdict"] for claim in table["claims"]]
     return [

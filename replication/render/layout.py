@@ -8,6 +8,8 @@ from replication.results import CellResult, Extra, Grid, Measured, Rows, TableRe
 
 # Cells that show a word in place of a number, with the reason in a footnote.
 EXPLAINED = ("failed", "unavailable")
+# Verdicts that ask something of the reader: what, is in a footnote.
+TO_ACT_ON = ("above", "inconclusive", "suspect")
 
 Align = Literal["left", "center", "right"]
 
@@ -94,7 +96,7 @@ class _Writer:
         yield "published", [self._published(cell) if cell else None for cell in cells]
         yield "measured", [self._measured(cell) if cell else None for cell in cells]
         if result.comparable:
-            yield "verdict", [Entry(text=cell.verdict) if cell else None for cell in cells]
+            yield "verdict", [self._verdict(cell) if cell else None for cell in cells]
         for name in dict.fromkeys(name for cell in present for name in cell.extra):
             for what in ("published", "measured"):
                 extras = [cell.extra.get(name) if cell else None for cell in cells]
@@ -109,7 +111,7 @@ class _Writer:
             axes = [Entry(tick=v) if isinstance(v, bool) else Entry(text=v) for v in values]
             line = [*axes, self._published(cell), self._measured(cell)]
             if result.comparable:
-                line.append(Entry(text=cell.verdict))
+                line.append(self._verdict(cell))
             for name in extras:
                 line += [_extra(cell.extra.get(name), what) for what in ("published", "measured")]
             lines.append(tuple(line))
@@ -162,6 +164,10 @@ class _Writer:
         mark = self._mark(by_hand(cell.entered)) if cell.entered else ""
         return Entry(text=spread(cell.measured, compact=self.compact), mark=mark)
 
+    def _verdict(self, cell: CellResult) -> Entry:
+        mark = self._mark(cell.reason) if cell.verdict in TO_ACT_ON else ""
+        return Entry(text=cell.shown_verdict, mark=mark)
+
     def _mark(self, reason: str) -> str:
         """One letter for each reason, shared by the cells that have it."""
         if reason not in self.footnotes:
@@ -190,7 +196,7 @@ def _legend(result: TableResult, *, compact: bool) -> str:
     if not counts:
         return "mIoU in percent. Nothing measured yet."
     if counts == [1]:
-        return "mIoU in percent. Measured: one seed."
+        return "mIoU in percent. Measured: a single seed."
     if compact:
         return f"mIoU in percent. Measured: mean ± standard deviation of {counts[0]} seeds."
     return "mIoU in percent. Measured: mean ± standard deviation (number of seeds)."

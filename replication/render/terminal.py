@@ -95,7 +95,9 @@ def _widths(texts: Sequence[Sequence[str]], align: Sequence[Align], room: int) -
 
 
 def _entry(entry: Entry) -> Text:
-    text = Text("✓" if entry.tick else entry.text, style=STYLES.get(entry.text, ""))
+    # "below (single seed)" is below.
+    style = STYLES.get(entry.text.partition(" (")[0], "")
+    text = Text("✓" if entry.tick else entry.text, style=style)
     if entry.bold:
         text.stylize("bold")
     return text.append(f" ({entry.mark})") if entry.mark else text

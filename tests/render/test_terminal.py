@@ -43,7 +43,7 @@ def test_seeds_that_all_cells_share_are_said_once():
     assert "36.25 ±0.35" in text and "(2)" not in text
     assert "mean ± standard deviation of 2 seeds" in text
     assert line(text, "79.35").count("✓") == 2
-    assert "one seed" in shown(one_axis_table())
+    assert "a single seed" in shown(one_axis_table())
 
 
 def test_brackets_are_text_and_not_markup():

@@ -1,0 +1,31 @@
+"""The command that prints what the intervals are worth."""
+
+import sys
+
+import pytest
+
+from benchmarks.coverage import main
+from replication.statistics import smallest_difference
+
+
+def test_the_printed_figures(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["coverage", "--draws", "20000"])
+    main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shares = {int(row[0]): row[1:] for row in rows if len(row) == 7 and row[0].isdigit()}
+    assert list(shares) == [3, 5, 10]
+    for interval, _, _, bootstrap, _, error in shares.values():
+        # 20,000 draws have a standard error of 0.15 %.
+        assert abs(float(interval) - 95) < 0.8
+        assert float(bootstrap) + 2 * float(error) < 95
+    assert float(shares[3][3]) < 80
+    powers = {int(row[0]): row[1:] for row in rows if len(row) == 4 and row[0].isdigit()}
+    assert list(powers) == list(range(2, 11))
+    assert powers[3] == [f"{smallest_difference(s, 3):.2f}" for s in (0.3, 0.6, 1.2)]
+
+
+def test_no_draws_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["coverage", "--draws", "0"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2 and "--draws 0: must be at least 1" in capsys.readouterr().err
