@@ -22,7 +22,6 @@ import torch
 
 from replication.data.sources import Sources
 from replication.evaluation import evaluate
-from replication.metrics import mean_iou
 from replication.network.deeplab import build
 from replication.network.weights import load_backbone
 from replication.spec import load_tables
@@ -92,7 +91,7 @@ def main() -> None:
         seconds_each = (time.perf_counter() - started) / n
         print(
             f"evaluation: output stride 8, scales {cell.evaluation.scales}, flips, whole images\n"
-            f"  {seconds_each:.2f} s an image ({n} evaluated), mIoU {mean_iou(counts.sum(0)):.2f}, "
+            f"  {seconds_each:.2f} s an image ({n} evaluated, {counts.sum():,} pixels), "
             f"peak memory {peak_gigabytes(device):.2f} GB"
             + (" (of the whole process)" if device == "cpu" else "")
         )

@@ -75,6 +75,11 @@ def test_a_small_real_split_warns_and_a_leak_is_found(tmp_path, capsys) -> None:
     (lists / "trainaug.txt").write_text("a\nb\nd\n")
     assert main([*options, "--data", f"voc={root}", "--before", "--cell", "table9/batch4"]) == 1
     assert "holds 1 of the 1 pictures of val" in capsys.readouterr().out
+    # The record's own list of what it was trained on is what counts; without one it cannot tell.
+    assert main([*options, "--data", f"voc={root}"]) == 0
+    assert "unseen" not in capsys.readouterr().out
+    for listed in found.store.steps.glob("train-*/images.txt"):
+        listed.unlink()
     assert main([*options, "--data", f"voc={root}"]) == 0
     assert "not checked: unseen of 1 records: needs --data voc=PATH" in capsys.readouterr().out
 

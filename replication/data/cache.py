@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
 from replication.data.layouts import IGNORE_INDEX, Folders, Listing
 from replication.data.reading import (
@@ -203,10 +204,10 @@ def decode_folders(folders: Folders, cache: Path, progress: Progress | None = No
 
 def _check_room(listing: Listing, folder: Path, announce: Announce | None) -> None:
     wanted, free = decoded_bytes(listing), shutil.disk_usage(folder).free
-    size = f"{len(listing.ids):,} pictures, {wanted / 1e9:.2f} GB decoded, in {folder.parent}"
+    size = f"{len(listing.ids):,} pictures, {decimal(wanted)} decoded, in {folder.parent}"
     if wanted > free:
         raise DataError(
-            f"{listing.root}: split {listing.split}: {size}, where {free / 1e9:.2f} GB are free; "
+            f"{listing.root}: split {listing.split}: {size}, where {decimal(free)} are free; "
             "set REPLICATION_DATA to another folder, or give --no-cache to read the files"
         )
     if announce:

@@ -233,7 +233,7 @@ def test_the_size_is_said_before_anything_is_decoded(tmp_path):
     listing = layouts.listing("voc", make_voc(tmp_path, size=(500, 400)), "train")
     said = []
     cache.decode(listing, tmp_path / "cache", announce=said.append)
-    assert said[0].startswith("3 pictures, 0.00 GB decoded, in ") and len(said) == 1
+    assert said[0].startswith("3 pictures, 2.4 MB decoded, in ") and len(said) == 1
     assert reading.decoded_bytes(listing) == 3 * 500 * 400 * 4
     cache.decode(listing, tmp_path / "cache", announce=said.append)
     assert len(said) == 1  # already there
