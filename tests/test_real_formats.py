@@ -24,7 +24,7 @@ from replication.data.prepare import sbd as sbd_set
 from replication.data.prepare import voc2012 as voc_set
 from replication.data.prepare.download import Archive
 from replication.run import main
-from tests.data.prepare import coco_samples, voc_archives
+from tests.data.prepare import cityscapes_samples, coco_samples, voc_archives
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +156,11 @@ def test_no_number_on_val_from_a_trainaug_that_holds_val(data, results, tmp_path
 
 def test_cityscapes_from_its_official_layout(results, tmp_path, monkeypatch, capsys):
     """Tables 12 and 13 on a converted tree: val is scored, test is for the server."""
-    tests = __import__("tests.data.prepare.test_cityscapes", fromlist=["FRAMES"])
-    parts = tuple(
-        replace(part, frames=len(tests.FRAMES[part.split])) for part in cityscapes_set.PARTS
-    )
-    monkeypatch.setattr(cityscapes_set, "PARTS", parts)
+    monkeypatch.setattr(cityscapes_set, "PARTS", cityscapes_samples.small_parts())
     root = tmp_path / "cityscapes"
     archives = []
-    for name in (tests.IMAGES, tests.FINE, tests.EXTRA, tests.COARSE):
-        archives += ["--archive", str(tests.write_zip(tmp_path / "given", name))]
+    for name in cityscapes_samples.ARCHIVES:
+        archives += ["--archive", str(cityscapes_samples.write_zip(tmp_path / "given", name))]
     assert cityscapes.main(["--root", str(root), *archives]) == 0
     found = capsys.readouterr().out
     home = next(path for path in (root / "cityscapes", root) if (path / "leftImg8bit").is_dir())
@@ -173,7 +169,10 @@ def test_cityscapes_from_its_official_layout(results, tmp_path, monkeypatch, cap
     assert main(["--table", "12", "--table", "13", *where]) == 0
     for evaluation in records(results, "evaluate"):
         outcome = json.loads((evaluation / "outcome.json").read_text())
-        assert outcome["images"] == len(tests.FRAMES["val"]) and len(outcome["per_class"]) == 19
+        assert (
+            outcome["images"] == len(cityscapes_samples.FRAMES["val"])
+            and len(outcome["per_class"]) == 19
+        )
     assert len(records(results, "evaluate")) == 4
     archive = results / "cityscapes.zip"
     assert submit.main(["--table", "13", *where, "--out", str(archive)]) == 0

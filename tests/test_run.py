@@ -210,53 +210,6 @@ def test_a_users_mistake_is_one_line_and_status_2(arguments, said, capsys, tmp_p
     assert not list(tmp_path.rglob("outcome.json"))
 
 
-def test_bad_images_are_all_named_before_any_training(tmp_path, capsys):
-    from tests.data.test_reading import make_voc, resize_mask
-
-    root = make_voc(tmp_path, ids=("a", "b", "c", "d"))
-    home = root / "VOC2012"
-    for split in ("trainaug", "val"):
-        (home / f"ImageSets/Segmentation/{split}.txt").write_text("a\nb\nc\nd\n")
-    resize_mask(home)
-    (home / "JPEGImages/c.jpg").unlink()
-    results = tmp_path / "results"
-    arguments = ["--table", "9", "--tier", "smoke", "--data", f"voc={root}"]
-    assert main([*arguments, "--results", str(results)]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
-    assert "b.png: the mask is 9x9" in lines[0] and "c.jpg: missing" in lines[1]
-    assert not records(results, "train")
-
-
-def test_own_data_are_named_in_every_rendering(tmp_path):
-    from tests.data.test_reading import make_voc
-
-    root = make_voc(tmp_path, ids=("a", "b", "c", "d"))
-    for split, ids in (("trainaug", "a\nb\nc\n"), ("val", "d\n")):
-        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text(ids)
-    arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--data", f"voc={root}"]
-    assert main([*arguments, "--results", str(tmp_path / "results"), "--no-cache"]) == 0
-    content = table(tmp_path / "results", 9)
-    assert f"on voc = {root}" in content["notice"] and "not comparable" in content["notice"]
-    per_class = content["cells"][0]["per_class"]
-    assert len(per_class) == 21 and per_class["aeroplane"] is not None
-
-
-def test_no_number_on_pictures_that_were_trained_on(tmp_path, capsys):
-    from tests.data.test_reading import make_voc
-
-    root = make_voc(tmp_path, ids=("a", "b", "c", "d"))
-    for split, ids in (("trainaug", "a\nb\nc\n"), ("val", "c\nd\n")):
-        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text(ids)
-    results = tmp_path / "results"
-    arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--data", f"voc={root}"]
-    assert main([*arguments, "--results", str(results)]) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert "table9/batch4: stage 2 trained on voc trainaug, which holds 1 of the 2" in line
-    assert "(such as c)" in line
-    assert not records(results, "train")
-
-
 def test_a_cell_with_a_finding_never_says_reproduced(tmp_path):
     """At a comparable tier: the same records, before and after one of them is tampered with."""
     where = [*tier_file(tmp_path, "comparable = true\n"), "--results", str(tmp_path / "r")]

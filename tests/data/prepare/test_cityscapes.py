@@ -1,53 +1,43 @@
 """Cityscapes from official-layout zip files and folders; the official label table and tools."""
 
-import json
 import resource
 import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cityscapes_samples import (
+    COARSE,
+    EXTRA,
+    FINE,
+    FRAMES,
+    IMAGES,
+    SIZE,
+    label_ids,
+    png,
+    small_parts,
+    unpacked,
+    write_zip,
+)
 from cityscapesscripts.helpers import labels as official
 from PIL import Image
 from rich.console import Console
 
 from data_scripts import cityscapes as script
 from replication.data import cache, layouts
-from replication.data.cityscapes_labels import LABELS, to_label_ids, to_train_ids
 from replication.data.prepare import cityscapes
-from replication.errors import DataError
-from tests.conftest import SHARED
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-FRAMES = {
-    "train": ("aachen_000000_000019", "bochum_000000_000313", "aachen_000001_000019"),
-    "val": ("frankfurt_000000_000294", "munster_000000_000019"),
-    "test": ("berlin_000000_000019",),
-    "train_extra": ("bad-honnef_000000_000000", "troisdorf_000000_000073"),
-}
-IMAGES, FINE = "leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip"
-EXTRA, COARSE = "leftImg8bit_trainextra.zip", "gtCoarse.zip"
-SIZE = (32, 16)
 QUIET = Console(quiet=True)
 
 
 @pytest.fixture(autouse=True)
 def few_frames(monkeypatch):
     """The official numbers are those of thousands of frames; here they are FRAMES'."""
-    assert [part.frames for part in cityscapes.PARTS] == [2975, 500, 1525, 2975, 500, 19998, 19998]
-    parts = tuple(replace(part, frames=len(FRAMES[part.split])) for part in cityscapes.PARTS)
-    monkeypatch.setattr(cityscapes, "PARTS", parts)
-
-
-def png(values):
-    file = BytesIO()
-    Image.fromarray(values).save(file, "PNG")
-    return file.getvalue()
+    monkeypatch.setattr(cityscapes, "PARTS", small_parts())
 
 
 def read(path):
@@ -56,53 +46,9 @@ def read(path):
         return np.array(file)
 
 
-def label_ids(frame):
-    """A mask of all 34 label ids, another for every frame."""
-    random = np.random.default_rng(sum(frame.encode()))
-    return random.integers(0, 34, SIZE[::-1]).astype(np.uint8)
-
-
 def expected_train_ids(frame):
     by_hand = [official.id2label[value].trainId for value in label_ids(frame).ravel()]
     return np.array(by_hand, dtype=np.uint8).reshape(SIZE[::-1])
-
-
-def members(archive):
-    """Names and contents of an official zip file, FRAMES' part of it."""
-    made = {"README": b"Cityscapes", "license.txt": b"terms"}
-    splits = ("train_extra",) if archive == EXTRA else ("train", "val", "test")
-    for split in (*splits, "train_extra") if archive == COARSE else splits:
-        for frame in FRAMES[split]:
-            city = frame.split("_")[0]
-            if archive in (IMAGES, EXTRA):
-                image = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8)
-                # The black image of train_extra has one channel.
-                values = np.zeros(SIZE[::-1], np.uint8) if "troisdorf" in frame else image
-                made[f"leftImg8bit/{split}/{city}/{frame}_leftImg8bit.png"] = png(values)
-                continue
-            kind = "gtFine" if archive == FINE else "gtCoarse"
-            stem = f"{kind}/{split}/{city}/{frame}_{kind}"
-            made[f"{stem}_labelIds.png"] = png(label_ids(frame))
-            made[f"{stem}_color.png"] = png(np.zeros((*SIZE[::-1], 4), np.uint8))
-            made[f"{stem}_polygons.json"] = b"{}"
-    return made
-
-
-def write_zip(folder, archive, changes=None, **options):
-    folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / archive, "w", **options) as file:
-        for name, content in {**members(archive), **(changes or {})}.items():
-            if content is not None:
-                file.writestr(name, content)
-    return folder / archive
-
-
-def unpacked(folder, *archives):
-    for archive in archives:
-        for name, content in members(archive).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-    return folder
 
 
 def run(root, *archives, ids=None):
@@ -118,82 +64,6 @@ def stamps(folder):
 
 def lines(capsys):
     return capsys.readouterr().err.splitlines()
-
-
-# The label table and the conversion, against the official ones.
-
-
-def test_labels_are_the_official_ones():
-    assert [(one.id, one.name, one.train_id) for one in LABELS] == [
-        (one.id, one.name, one.trainId) for one in official.labels
-    ]
-    named = sorted((one.train_id, one.name) for one in LABELS if 0 <= one.train_id < 255)
-    assert tuple(name for _, name in named) == layouts.CITYSCAPES_CLASSES
-
-
-def test_label_ids_and_back():
-    every = np.arange(34, dtype=np.uint8)
-    train_ids = to_train_ids(every)
-    assert train_ids.tolist() == [official.id2label[value].trainId for value in every]
-    back = to_label_ids(np.array([*range(19), 255], dtype=np.uint8))
-    assert back.tolist() == [official.trainId2label[value].id for value in (*range(19), 255)]
-    assert np.array_equal(to_train_ids(back)[:19], np.arange(19))
-
-
-def test_values_that_no_table_has_are_refused():
-    with pytest.raises(DataError, match="value 34 is not a label id; allowed are 0 to 33"):
-        to_train_ids(np.array([7, 34], dtype=np.uint8))
-    with pytest.raises(DataError, match="value 19 is not a train id; allowed are 0 to 18 and 255"):
-        to_label_ids(np.array([255, 19, 3], dtype=np.uint8))
-    with pytest.raises(DataError, match="type int64; a train id is an uint8"):
-        to_label_ids(np.array([3]))
-
-
-def test_a_real_frame_converts_to_its_train_ids(tmp_path):
-    """The frame's two masks were scaled down apart: 77 of 32,768 pixels, along borders, have train
-    ids that no table gives, since one label id then has several. On all others they are ours.
-    """
-    sample = SHARED / "data/cityscapes-sample/gtFine"
-    if not sample.is_dir():
-        pytest.skip("no real Cityscapes frame beside this checkout")
-    folder = tmp_path / "gtFine/val"
-    name = "frankfurt_000000_000294_gtFine_labelIds.png"
-    (folder / "frankfurt").mkdir(parents=True)
-    (folder / "frankfurt" / name).write_bytes((sample / name).read_bytes())
-    assert cityscapes.convert(folder, QUIET) == 1
-    label_ids = read(sample / name)
-    name = name.replace("labelIds", "labelTrainIds")
-    ours, theirs = read(folder / "frankfurt" / name), read(sample / name)
-    assert ours.shape == theirs.shape == (128, 256)
-    for value in np.unique(label_ids):
-        here = label_ids == value
-        assert (ours[here] == np.bincount(theirs[here]).argmax()).all()
-    assert (ours != theirs).sum() == 77
-
-
-def test_conversion_equals_drawing_the_polygons_in_train_ids(tmp_path):
-    """The official tool draws both masks from the polygons; ours turns one into the other."""
-    from cityscapesscripts.preparation.json2labelImg import json2labelImg
-
-    random = np.random.default_rng(3)
-    objects = [
-        {"label": one.name, "polygon": random.integers(0, (64, 48), (5, 2)).tolist()}
-        for one in official.labels
-    ]
-    city = tmp_path / "gtFine/train/aachen"
-    city.mkdir(parents=True)
-    polygons = city / "aachen_000000_000019_gtFine_polygons.json"
-    polygons.write_text(json.dumps({"imgWidth": 64, "imgHeight": 48, "objects": objects}))
-    drawn = city / "aachen_000000_000019_gtFine_labelIds.png"
-    json2labelImg(str(polygons), str(drawn), "ids")
-    json2labelImg(str(polygons), str(tmp_path / "expected.png"), "trainIds")
-    cityscapes.convert(tmp_path / "gtFine/train", QUIET)
-    expected = read(tmp_path / "expected.png")
-    assert len(np.unique(expected)) > 5
-    assert np.array_equal(read(str(drawn).replace("labelIds", "labelTrainIds")), expected)
-
-
-# From zip files, and from folders.
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": zipfile.ZIP_DEFLATED}])
