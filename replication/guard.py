@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from replication.data.sources import Sources
+from replication.data.sources import Source, Sources
 from replication.plan import RANDOM, CellRun
 from replication.results import LeakChecks
 from replication.runs import Step
@@ -30,22 +30,26 @@ def chain_leaks(
     """The same for one chain of stages, stage by stage."""
     ids = ids or sources.ids
     role, split = evaluation["data"]["role"], evaluation["data"]["split"]
-    at = sources.by_role[role].at
     lines = []
     for number, step in enumerate(chain, start=1):
         stage = step.config.get("stage")
-        if stage is None or sources.by_role[stage["data"]].at != at or stage["data"] != role:
+        if stage is None or not _one_set(sources.by_role[stage["data"]], sources.by_role[role]):
             continue
         tested = ids(role, split)
-        shared = tested & ids(role, stage["split"])
+        shared = tested & ids(stage["data"], stage["split"])
         if shared:
             lines.append(
-                f"stage {number} trained on {role} {stage['split']}, which holds {len(shared):,} "
-                f"of the {len(tested):,} pictures of {split} (such as {min(shared)}); no number "
-                f"on {split} may come from this chain: evaluate it on another split, or end the "
-                "chain before that stage"
+                f"stage {number} trained on {stage['data']} {stage['split']}, which holds "
+                f"{len(shared):,} of the {len(tested):,} pictures of {split} (such as "
+                f"{min(shared)}); no number on {split} may come from this chain: evaluate it on "
+                "another split, or end the chain before that stage"
             )
     return lines
+
+
+def _one_set(one: Source, other: Source) -> bool:
+    """Whether equal ids are equal pictures: one role, or two that the user gave one folder."""
+    return one.role == other.role or (one.recipe is None and one.at == other.at)
 
 
 def leak_checks(

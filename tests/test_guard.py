@@ -64,6 +64,14 @@ def test_a_leak_in_the_first_stage_is_found_through_the_last(tmp_path, sources):
     assert "stage 3 trained on voc trainaug" in line
 
 
+def test_one_folder_under_two_roles_is_one_set(tmp_path):
+    """COCO's role given VOC's folder: its training pictures are VOC's."""
+    root = voc_tree(tmp_path, train=["a", "d"], trainaug=["b"], val=["d", "e"])
+    source = Sources.of(TIER.data, {"voc": str(root), "coco": str(root)})
+    [line] = leaks(runs(6, source, "table6/os8-ms-flip-coco"), source)
+    assert "stage 2 trained on coco train, which holds 1 of the 2 pictures of val" in line
+
+
 def test_equal_ids_of_other_sets_are_other_pictures(tmp_path, sources):
     """COCO's numbers and VOC's may coincide; only one folder's ids are compared."""
     root = voc_tree(tmp_path, train=["a"], trainaug=["b"], trainval=["c"], test=["e"])
