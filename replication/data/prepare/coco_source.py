@@ -15,7 +15,7 @@ from rich.console import Console
 
 from replication.data.prepare.command import raise_problems
 from replication.data.prepare.download import Archive, get
-from replication.data.prepare.unpack import members, unpack
+from replication.data.prepare.unpack import BROKEN, members, unpack
 from replication.errors import DataError
 
 BLOCK = 1 << 20
@@ -161,9 +161,7 @@ class Zips:
                 return file.read(part.instances), f"{path}: {part.instances}"
         except KeyError:
             raise DataError(f"{path}: holds no {part.instances}; get {archive.url}") from None
-        except (
-            zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError,
-        ) as error:  # fmt: skip
+        except (*BROKEN, RuntimeError) as error:  # RuntimeError: zipfile, of an encrypted member
             raise DataError(f"{path}: damaged or not a zip file ({error}); get it anew") from None
 
     def images(self, part: Part, wanted: Mapping[str, str], folder: Path) -> None:

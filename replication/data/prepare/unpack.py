@@ -23,6 +23,7 @@ from replication.data.prepare.meter import Meter
 from replication.errors import DataError
 
 BLOCK = 1 << 20
+# What tarfile and zipfile raise for an archive that is not whole, or not one.
 BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError,
     NotImplementedError,  # zipfile, of a compression that it does not know

@@ -86,9 +86,7 @@ def prepare(
         with alone(root, "voc2012"):
             own = given.get(official.trainval.name)
             trainval = (
-                get(official.trainval, stored, given=own, console=console)
-                if (new_trainval)
-                else None
+                get(official.trainval, stored, given=own, console=console) if new_trainval else None
             )
             test = (
                 get(official.test, stored, given=given[official.test.name], console=console)
