@@ -37,8 +37,8 @@ FAULTS = (
         name="multi-grid",
         what="multi-grid replaces its block's rate instead of multiplying it",
         file="replication/network/geometry.py",
-        right="rate=unit_rate * grid,",
-        wrong="rate=grid if block >= 4 else unit_rate,",
+        right='unit_rate * grid if multi_grid_rule == "multiply" else grid',
+        wrong="grid",
         tests=("tests/network/test_geometry.py::test_table_3_corners",),
     ),
     Fault(

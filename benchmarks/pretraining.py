@@ -38,13 +38,12 @@ def main() -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    number = int(options.cell.split("/")[0].removeprefix("table"))
     hashes = arguments.hashes(arguments.pairs(options.weights, "--weights", "BACKBONE=FILE"))
     found: dict[str, list[float]] = {}
     for name in TIERS:
         tier = load_tier(name, options.tiers)
         sources = Sources.of(tier.data, arguments.pairs(options.data, "--data", "ROLE=PATH"))
-        tables = load_tables(options.tables, [number])
+        tables = load_tables(options.tables)
         seeds = range(tier.first_seed, tier.first_seed + options.seeds)
         plan = build(tables, tier, sources, seeds, only=[options.cell], weights=hashes)
         store = Store(options.results / name)

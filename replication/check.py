@@ -26,6 +26,7 @@ from replication.reference.files import Reference
 from replication.reference.findings import Finding
 from replication.reference.git import GitError, committed, git, uncommitted
 from replication.spec.checks import display
+from replication.spec.names import listed, parse
 
 COMMIT = "references changed: commit them"
 
@@ -40,8 +41,9 @@ def parser() -> argparse.ArgumentParser:
     )
     what = result.add_argument_group("what to check (default: every reference)")
     what.add_argument(
-        "--table", type=int, nargs="+", action="extend", metavar="N", help="only these tables"
-    )
+        "--table", type=_number, nargs="+", action="extend", metavar="N",
+        help="only these tables of the paper",
+    )  # fmt: skip
     what.add_argument("--tier", metavar="NAME", help="only this tier; or a .toml")
     what.add_argument("--seeds", type=int, metavar="K", help="default: those of the reference")
     how = result.add_argument_group("how")
@@ -66,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
         "--references", type=Path, default=arguments.HOME / "references", metavar="DIR"
     )
     return result
+
+
+def _number(text: str) -> int:
+    key = parse(text)
+    if isinstance(key, str):
+        raise argparse.ArgumentTypeError(f"{text!r}: references are of the paper's tables, 1 to 13")
+    return key
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -149,10 +158,9 @@ def _plan(
     if options.tier is not None and _stem(options.tier) == tier:
         tier = options.tier  # a file, perhaps
     where = planned(argparse.Namespace(**vars(options) | {"tier": tier}))
-    known = [table.number for table in where.tables]
+    known = [table.key for table in where.tables if table.number is not None]
     if number not in known:
-        listed = ", ".join(map(str, known))
-        raise ReplicationError(f"table {number}: no such table; there are {listed}")
+        raise ReplicationError(f"table {number}: no such table; there are {listed(known)}")
     if options.seeds is None and reference is not None:
         where = replace(where, seeds=tuple(reference.seeds))
     return where, where.plan(tables=[number])

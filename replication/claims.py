@@ -1,167 +1,371 @@
-"""The paper's sentences against measured differences: which hold, which fail, which stay open."""
+"""The paper's sentences against measured differences: supported, contradicted, or undecided.
+
+A sentence is a list of differences between cells, each of which must satisfy one or more
+conditions (to be above zero; to stay within some points). It is supported where every condition is
+shown by a one-sided t-test over seeds, and contradicted where the opposite of one of them is. Both
+are hypotheses of the table's family: Holm's correction keeps the chance of any false verdict in a
+table at 5 %. `python -m benchmarks.false_alarms` simulates that.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from replication.differences import Difference, Tested, holm, paired, unpaired
 from replication.results import ClaimResult, ClaimVerdict, Pair, SeedRun
 from replication.spec import Claim
-from replication.statistics import Interval, mean, mean_interval
+from replication.statistics import Interval, mean
+
+# The chance of calling any claim of a table supported or contradicted where it is not.
+ALPHA = 0.05
+# The chance with which the smallest difference that seeds "could have shown" is shown.
+POWER = 0.8
+
+Direction = Literal["supported", "contradicted"]
+Runs = Mapping[str, Sequence[SeedRun]]
 
 
-def judge_claim(
-    claim: Claim,
-    runs: Mapping[str, Sequence[SeedRun]],
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What a true difference must be: above the bound, or below it."""
+
+    side: Literal["above", "below"]
+    bound: float
+
+    def p_for(self, difference: Difference) -> float:
+        """The p-value of the test that shows it."""
+        if self.side == "above":
+            return difference.p_above(self.bound)
+        return difference.p_below(self.bound)
+
+    def p_against(self, difference: Difference) -> float:
+        """The p-value of the test that shows its opposite."""
+        if self.side == "above":
+            return difference.p_below(self.bound)
+        return difference.p_above(self.bound)
+
+    def room(self, value: float) -> float:
+        """By how much a value meets it; negative where it does not."""
+        return value - self.bound if self.side == "above" else self.bound - value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the seeds say of one claim, before the table's other claims are thought of."""
+
+    claim: Claim
+    conditions: tuple[Condition, ...]
+    # One for each pair of cells; None where nothing can be compared.
+    of_pairs: tuple[Difference | None, ...]
+    # What the conditions are held against: the pairs, or the one mean over them.
+    differences: tuple[Difference, ...]
+    # Why there is nothing to judge; empty where there is something.
+    obstacle: str = ""
+    # Why nothing is settled whatever the numbers say.
+    doubt: str = ""
+
+    @property
+    def single(self) -> bool:
+        """Whether one seed is all there is on some side, so that nothing can be tested."""
+        return any(one.error is None for one in self.differences)
+
+    @property
+    def count(self) -> int:
+        """The opposites of which any one contradicts the claim."""
+        return len(self.differences) * len(self.conditions)
+
+    def p(self, direction: Direction) -> float:
+        """The claim's p-value: the worst of what must all be shown; for "contradicted" the best of
+        what would do alone, times how many of those there are.
+        """
+        if self.obstacle or self.doubt or self.single:
+            return 1.0
+        every = [(c, d) for d in self.differences for c in self.conditions]
+        if direction == "supported":
+            return max(c.p_for(d) for c, d in every)
+        return min(1.0, self.count * min(c.p_against(d) for c, d in every))
+
+    def level(self, direction: Direction | None, level: float) -> float:
+        """What one of its conditions is held against, where the whole claim is against `level`."""
+        return level / self.count if direction == "contradicted" else level
+
+
+def conditions(claim: Claim, *, comparable: bool) -> tuple[Condition, ...]:
+    """What each difference of the claim must satisfy.
+
+    The size of a gain ("improves by 1.39") is judged only where our numbers are comparable with
+    the paper's; elsewhere its sign is.
+    """
+    if claim.mode == "similar":
+        assert claim.within is not None
+        return (
+            Condition(side="above", bound=-claim.within),
+            Condition(side="below", bound=claim.within),
+        )
+    found = [Condition(side="above", bound=0.0)]
+    if comparable and claim.by is not None:
+        assert claim.within is not None
+        found.append(Condition(side="below", bound=claim.by + claim.within))
+        if claim.by > claim.within:
+            found.append(Condition(side="above", bound=claim.by - claim.within))
+    return tuple(found)
+
+
+def gather(claim: Claim, runs: Runs, *, comparable: bool) -> Evidence:
+    """The claim's differences over the seeds that there are.
+
+    Cells whose seeds mean the same (one trained network, or trainings that see the same pictures
+    in the same order under a seed) are compared seed by seed, others as two samples.
+    """
+    values = {
+        cell: {run.seed: run.value for run in runs.get(cell, ()) if run.value is not None}
+        for cell in claim.cells
+    }
+    of_pairs = tuple(_difference(a, b, runs, values) for a, b in claim.pairs)
+    differences = tuple(one for one in of_pairs if one is not None)
+    obstacle = ""
+    missing = [cell for cell, found in values.items() if not found]
+    lone = [
+        f"{a} and {b}" for (a, b), one in zip(claim.pairs, of_pairs, strict=True) if one is None
+    ]
+    if missing:
+        obstacle = f"Not measured: {', '.join(missing)}."
+    elif lone:
+        obstacle = f"No seed in common: {'; '.join(lone)}."
+    elif claim.mode == "mean":
+        common = sorted(set.intersection(*(set(values[cell]) for cell in claim.cells)))
+        if common:
+            means = [mean([values[a][seed] - values[b][seed] for a, b in claim.pairs])
+                     for seed in common]  # fmt: skip
+            differences = (paired(means),)
+        else:
+            obstacle = "No seed in common to all its pairs."
+    return Evidence(
+        claim=claim,
+        conditions=conditions(claim, comparable=comparable),
+        of_pairs=of_pairs,
+        differences=() if obstacle else differences,
+        obstacle=obstacle,
+        doubt=_doubt(claim, runs),
+    )
+
+
+def _difference(
+    a: str, b: str, runs: Runs, values: Mapping[str, Mapping[int, float]]
+) -> Difference | None:
+    of_a, of_b = values[a], values[b]
+    if not of_a or not of_b:
+        return None
+    common = sorted(of_a.keys() & of_b.keys())
+    draws = {run.draws for cell in (a, b) for run in runs[cell] if run.value is not None}
+    if len(draws) == 1 or min(len(of_a), len(of_b)) == 1:
+        return paired([of_a[seed] - of_b[seed] for seed in common]) if common else None
+    return unpaired(list(of_a.values()), list(of_b.values()))
+
+
+def _doubt(claim: Claim, runs: Runs) -> str:
+    every = [(cell, run) for cell in claim.cells for run in runs.get(cell, ())]
+    # Seeds that survive where others diverge are a chosen few.
+    failed = [f"{cell} (seed {run.seed})" for cell, run in every if run.problem]
+    if failed:
+        return f"failed: {', '.join(failed)}"
+    found = [f"{cell} (seed {run.seed})" for cell, run in every if run.findings]
+    return f"findings on: {', '.join(found)}" if found else ""
+
+
+def judge_claims(
+    claims: Sequence[Claim],
+    runs: Runs,
+    published: Mapping[str, float | None],
+    margin: float,
+    *,
+    comparable: bool,
+) -> tuple[ClaimResult, ...]:
+    """Judge the sentences of one table together.
+
+    Each is two hypotheses, supported and contradicted, and Holm's correction goes over all of
+    them, whether measured yet or not. Where there is a single seed, which no test can use, a
+    difference is known to -/+ `margin` by declaration, and the verdict says "single seed".
+    """
+    every = [gather(claim, runs, comparable=comparable) for claim in claims]
+    directions: tuple[Direction, ...] = ("supported", "contradicted")
+    tested = holm({(i, d): one.p(d) for i, one in enumerate(every) for d in directions}, ALPHA)
+    return tuple(
+        _result(one, {d: tested[i, d] for d in directions}, published, margin)
+        for i, one in enumerate(every)
+    )
+
+
+def _result(
+    evidence: Evidence,
+    tested: Mapping[Direction, Tested],
     published: Mapping[str, float | None],
     margin: float,
 ) -> ClaimResult:
-    """Judge one of the paper's sentences on the differences between its pairs of cells.
+    claim = evidence.claim
+    verdict = _verdict(evidence, tested, margin)
+    direction: Direction | None = None
+    if verdict == "supported" or verdict == "contradicted":
+        direction = verdict
+    whole = tested[direction or "supported"].level
+    level = evidence.level(direction, whole)
 
-    Differences are paired by seed, which shares the data's order and the initialisation. With two
-    seeds or more, a difference is known to mean -/+ t(0.95, n - 1) s / sqrt(n), each end with 95 %
-    confidence; with one, to -/+ `margin`.
-    """
-    by_seed = {
-        cell: {run.seed: run.value for run in runs.get(cell, ()) if run.value is not None}
-        for pair in claim.pairs
-        for cell in pair
-    }
-    differences = [_paired(by_seed[a], by_seed[b]) for a, b in claim.pairs]
+    def known(one: Difference) -> Interval:
+        if one.error is None:
+            return Interval(low=one.mean - margin, high=one.mean + margin)
+        return one.interval(level)
+
     pairs = tuple(
-        _pair(a, b, found, published, margin)
-        for (a, b), found in zip(claim.pairs, differences, strict=True)
+        _pair(a, b, one, known(one) if one else None, published)
+        for (a, b), one in zip(claim.pairs, evidence.of_pairs, strict=True)
     )
-
-    def result(verdict: ClaimVerdict, basis: str) -> ClaimResult:
+    if evidence.obstacle:
         return ClaimResult(
             says=claim.says,
             where=claim.where,
             kind=claim.kind,
             verdict=verdict,
             pairs=pairs,
-            basis=basis,
+            basis=evidence.obstacle,
         )
-
-    missing = [cell for cell, values in by_seed.items() if not values]
-    if missing:
-        return result("not run", f"Not measured: {', '.join(missing)}.")
-    lone = [
-        f"{a} and {b}" for (a, b), found in zip(claim.pairs, differences, strict=True) if not found
-    ]
-    if lone:
-        return result("not run", f"No seed in common: {'; '.join(lone)}.")
-    if claim.mode == "mean":
-        common = set.intersection(*(set(found) for found in differences))
-        if not common:
-            return result("not run", "No seed in common to all its pairs.")
-        means = [mean([found[seed] for found in differences]) for seed in sorted(common)]
-        verdict, basis = _judge_mean(means, pairs, margin)
-    else:
-        within = claim.within if claim.mode == "similar" else None
-        verdict, basis = _judge_each(pairs, within)
-    failed = [f"{cell} (seed {run.seed})" for cell in by_seed for run in runs[cell] if run.problem]
-    if failed:
-        # Seeds that survive where others diverge are a chosen few.
-        return result("undecided", f"{basis[:-1]}; but failed: {', '.join(failed)}.")
-    suspect = [
-        f"{cell} (seed {run.seed})" for cell in by_seed for run in runs[cell] if run.findings
-    ]
-    if suspect:
-        return result("undecided", f"{basis[:-1]}; but findings on: {', '.join(suspect)}.")
-    return result(verdict, basis)
+    deciding = _deciding(evidence, direction)
+    difference = evidence.differences[deciding]
+    reading = _Reading(
+        evidence=evidence,
+        pairs=pairs,
+        deciding=deciding,
+        direction=direction,
+        known=known(difference),
+        level=whole,
+        margin=margin,
+    )
+    testable = not (evidence.doubt or evidence.single)
+    return ClaimResult(
+        says=claim.says,
+        where=claim.where,
+        kind=claim.kind,
+        verdict=verdict,
+        pairs=pairs,
+        basis=reading.sentence(),
+        n=min(one.n for one in evidence.differences),
+        p=evidence.p(direction or "supported") if testable else None,
+        level=whole if testable else None,
+        smallest=difference.smallest_shown(level, power=POWER) if testable else None,
+    )
 
 
-def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
-    return {seed: a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())}
+def _verdict(evidence: Evidence, tested: Mapping[Direction, Tested], margin: float) -> ClaimVerdict:
+    if evidence.obstacle:
+        return "not run"
+    if evidence.doubt:
+        return "undecided"
+    if evidence.single:
+        rooms = [c.room(d.mean) for d in evidence.differences for c in evidence.conditions]
+        if min(rooms) > margin:
+            return "supported"
+        return "contradicted" if min(rooms) < -margin else "undecided"
+    if tested["supported"].rejected:
+        return "supported"
+    return "contradicted" if tested["contradicted"].rejected else "undecided"
 
 
-def _interval(differences: Sequence[float], margin: float) -> Interval:
-    if len(differences) == 1:
-        return Interval(low=differences[0] - margin, high=differences[0] + margin)
-    return mean_interval(differences)
+def _deciding(evidence: Evidence, direction: Direction | None) -> int:
+    """The difference that a verdict rests on: what contradicts most clearly, or supports least."""
+
+    def against(one: Difference) -> tuple[float, float]:
+        return min((c.p_against(one), c.room(one.mean)) for c in evidence.conditions)
+
+    def doubtful(one: Difference) -> tuple[float, float]:
+        return max((c.p_for(one), -c.room(one.mean)) for c in evidence.conditions)
+
+    indices = range(len(evidence.differences))
+    if direction == "contradicted":
+        return min(indices, key=lambda i: against(evidence.differences[i]))
+    return max(indices, key=lambda i: doubtful(evidence.differences[i]))
 
 
 def _pair(
     a: str,
     b: str,
-    found: Mapping[int, float],
+    difference: Difference | None,
+    known: Interval | None,
     published: Mapping[str, float | None],
-    margin: float,
 ) -> Pair:
-    values = list(found.values())
-    interval = _interval(values, margin) if values else None
     of_a, of_b = published.get(a), published.get(b)
     return Pair(
         a=a,
         b=b,
         published=None if of_a is None or of_b is None else round(of_a - of_b, 6),
-        measured=mean(values) if values else None,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        n=len(values),
+        measured=difference.mean if difference else None,
+        low=known.low if known else None,
+        high=known.high if known else None,
+        n=difference.n if difference else 0,
     )
 
 
-def judge_difference(low: float, high: float, within: float | None = None) -> ClaimVerdict:
-    """Whether a difference is positive; with `within`, whether it is that near to nothing."""
-    if within is None:
-        return "holds" if low > 0 else "fails" if high < 0 else "undecided"
-    if -within <= low and high <= within:
-        return "holds"
-    return "fails" if low > within or high < -within else "undecided"
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """What a verdict rests on, ready to be put into words."""
 
+    evidence: Evidence
+    pairs: tuple[Pair, ...]
+    deciding: int
+    direction: Direction | None
+    known: Interval
+    level: float
+    margin: float
 
-def _judge_each(pairs: Sequence[Pair], within: float | None) -> tuple[ClaimVerdict, str]:
-    """Every pair must hold; one that fails is enough to fail."""
-    judged = [
-        (pair, judge_difference(_known(pair.low), _known(pair.high), within)) for pair in pairs
-    ]
-    verdicts = [verdict for _, verdict in judged]
-    overall: ClaimVerdict = (
-        "fails" if "fails" in verdicts else "undecided" if "undecided" in verdicts else "holds"
-    )
-    decisive = [pair for pair, verdict in judged if verdict == overall]
-    # The pair that decides: furthest into failing, or nearest to not holding.
-    if within is None:
-        weakest = min(
-            decisive, key=lambda pair: _known(pair.low if overall == "holds" else pair.high)
+    def sentence(self) -> str:
+        claim = self.evidence.claim
+        difference = self.evidence.differences[self.deciding]
+        seeds = "single seed" if difference.n == 1 else f"{difference.n} seeds"
+        how = "" if difference.error is None or difference.paired else ", not paired"
+        text = (
+            f"{self._what()} {difference.mean:+.2f} "
+            f"[{self.known.low:+.2f}, {self.known.high:+.2f}], {seeds}{how}"
         )
-    else:
-        weakest = max(decisive, key=lambda pair: abs(_known(pair.measured)))
-    basis = _difference(weakest)
-    if within is not None:
-        basis += f"; to stay within ±{within:g}"
-    if len(pairs) > 1:
-        what = "the clearest" if overall == "fails" else "the weakest"
-        counts = ", ".join(
-            f"{verdicts.count(name)} {word}"
-            for name, word in (("holds", "hold"), ("undecided", "undecided"), ("fails", "fail"))
-            if name in verdicts
+        if (stated := self._stated()) is not None:
+            text += f"; the paper's {stated:+.2f}"
+        if claim.mode == "similar":
+            text += f"; to stay within ±{claim.within:g}"
+        elif len(self.evidence.conditions) > 1:
+            text += f"; to be {claim.by:g} ± {claim.within:g}"
+        if self.evidence.doubt:
+            return f"{text}; but {self.evidence.doubt}."
+        return f"{text}. {self._test(difference)}"
+
+    def _what(self) -> str:
+        claim, count = self.evidence.claim, len(self.pairs)
+        if claim.mode == "mean":
+            return f"Mean of {count} differences"
+        pair = self.pairs[self.deciding]
+        what = f"{pair.a} − {pair.b} ="
+        if count == 1:
+            return what
+        which = "the clearest" if self.direction == "contradicted" else "the weakest"
+        above = sum((pair.measured or 0) > 0 for pair in self.pairs)
+        tally = "" if claim.mode == "similar" else f" {above} above zero;"
+        return f"Of {count} differences{tally} {which}: {what}"
+
+    def _stated(self) -> float | None:
+        if self.evidence.claim.mode != "mean":
+            return self.pairs[self.deciding].published
+        stated = [pair.published for pair in self.pairs if pair.published is not None]
+        return mean(stated) if len(stated) == len(self.pairs) else None
+
+    def _test(self, difference: Difference) -> str:
+        if self.evidence.single:
+            return f"One seed is held to the declared margin of {self.margin:g}."
+        p = self.evidence.p(self.direction or "supported")
+        compared = "against" if self.direction is None else "under"
+        level = self.evidence.level(self.direction, self.level)
+        smallest = difference.smallest_shown(level, power=POWER)
+        return (
+            f"{p_value(p)} {compared} {self.level:.2g}; these seeds could have shown "
+            f"{smallest:.2f}."
         )
-        basis = f"Of {len(pairs)} differences {counts}; {what}: {basis}"
-    return overall, f"{basis}."
 
 
-def _judge_mean(
-    means: Sequence[float], pairs: Sequence[Pair], margin: float
-) -> tuple[ClaimVerdict, str]:
-    interval = _interval(means, margin)
-    stated = [pair.published for pair in pairs if pair.published is not None]
-    paper = f"; the paper's {mean(stated):+.2f}" if len(stated) == len(pairs) else ""
-    measured = _spread(mean(means), interval, len(means))
-    basis = f"Mean of {len(pairs)} differences {measured}{paper}."
-    return judge_difference(interval.low, interval.high), basis
-
-
-def _difference(pair: Pair) -> str:
-    interval = Interval(low=_known(pair.low), high=_known(pair.high))
-    paper = "" if pair.published is None else f"; the paper's {pair.published:+.2f}"
-    return f"{pair.a} − {pair.b} = {_spread(_known(pair.measured), interval, pair.n)}{paper}"
-
-
-def _spread(value: float, interval: Interval, n: int) -> str:
-    seeds = "single seed" if n == 1 else f"{n} seeds"
-    return f"{value:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}], {seeds}"
-
-
-def _known(value: float | None) -> float:
-    assert value is not None
-    return value
+def p_value(p: float) -> str:
+    """A p-value as it is quoted."""
+    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"

@@ -1,16 +1,20 @@
 """From records to judged tables: reads outcomes only, never a model."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from replication.guard import leak_checks
+from replication.ledger import Point
 from replication.plan import CellRun, Plan
 from replication.results import Entered, SeedRun, TableResult
 from replication.runs import Store
 from replication.schedule import relative_time
+from replication.spec import TableKey
 from replication.submission import recorded
 from replication.tiers import scale
+from replication.touches import open_points
 from replication.verdict import judge_table
 
 if TYPE_CHECKING:
@@ -22,15 +26,30 @@ def judged(
     store: Store,
     failed: Mapping[str, str],
     examined: "Mapping[str, Examination] | None" = None,
+    points: Sequence[Point] = (),
 ) -> list[TableResult]:
     """Judge every table of the plan from what is on disk.
 
     `failed` are the steps that failed in this run without leaving a record, with the reason;
-    `examined` is what the linter says of finished ones.
+    `examined` is what the linter says of finished ones; `points` are the ledger's.
     """
-    by_table: dict[int, dict[str, list[SeedRun]]] = {}
+    by_table = on_record(plan, store, failed, examined)
+    return [
+        judge_table(t, plan.tier, by_table.get(t.key, {}), open_points(t, plan.tier, points))
+        for t in plan.tables
+    ]
+
+
+def on_record(
+    plan: Plan,
+    store: Store,
+    failed: Mapping[str, str],
+    examined: "Mapping[str, Examination] | None" = None,
+) -> dict[TableKey, dict[str, list[SeedRun]]]:
+    """What there is of every cell of the plan under each seed, by table and cell id."""
+    by_table: dict[TableKey, dict[str, list[SeedRun]]] = {}
     scores = recorded.read(store.folder)
-    specs = {(table.number, cell.id): cell for table in plan.tables for cell in table.cells}
+    specs = {(table.key, cell.id): cell for table in plan.tables for cell in table.cells}
     for run in plan.runs:
         cells = by_table.setdefault(run.table, {})
         found = seed_run(run, store, failed)
@@ -38,9 +57,9 @@ def judged(
         if run.evaluation is None:
             strategy = scale(specs[run.table, run.cell], plan.tier).evaluation
             assert strategy is not None
-            found = _scored(found, run, strategy.model_dump(mode="json"), store, scores)
+            found = _scored(found, run, strategy.config(), store, scores)
         cells.setdefault(run.cell, []).append(found)
-    return [judge_table(t, plan.tier, by_table.get(t.number, {})) for t in plan.tables]
+    return by_table
 
 
 def _examined(found: SeedRun, run: CellRun, examined: "Mapping[str, Examination]") -> SeedRun:
@@ -114,6 +133,14 @@ def seed_run(run: CellRun, store: Store, failed: Mapping[str, str]) -> SeedRun:
         per_class=per_class,
         training=tuple(step.id for step in run.chain),
         evaluation=run.evaluation.id if run.evaluation else "",
+        draws=_draws(run),
         failure=failure,
         extra=extra,
     )
+
+
+def _draws(run: CellRun) -> str:
+    """What a seed decides for these trainings: `data.batches` draws from these and nothing else."""
+    stages = [(s.config["stage"], s.config["data"]) for s in run.chain if "stage" in s.config]
+    names = ("batch_size", "scale_range", "scale_step", "flip", "duplicate")
+    return json.dumps([[data, {name: stage[name] for name in names}] for stage, data in stages])

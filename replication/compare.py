@@ -83,7 +83,7 @@ def find(names: Sequence[str], where: Planned) -> list[Runs]:
     Raises ReplicationError with one line for each name: unknown, not measured here, or not run,
     and then with the command that runs it.
     """
-    known = {f"table{t.number}/{cell.id}": cell for t in where.tables for cell in t.cells}
+    known = {cell.name: cell for table in where.tables for cell in table.cells}
     found, problems, missing = [], [], {}
     for name in names:
         try:

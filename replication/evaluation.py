@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol, Self
 
 import numpy as np
@@ -115,23 +116,25 @@ def predict(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Predicted]:
-    """Every image's classes under every strategy, batch by batch, in the order of padded sizes.
+    """Every image's classes under every strategy, batch by batch, images of one size together.
 
     A strategy's result is the argmax of its summed class probabilities over scales and flips, at
-    each image's own size. Strategies that need the same forward pass share it.
+    each image's own size. Strategies that need the same forward pass share it; all have one crop
+    and one way to make it of a whole image.
     """
     model.eval()
     device = next(model.parameters()).device
     trained_at = model.output_stride
-    (crop_size,) = {one.crop_size for one in strategies}
+    ((crop_size, whole_image),) = {(one.crop_size, one.whole_image) for one in strategies}
+    resized = (crop_size, crop_size) if whole_image == "resized" else None
     done, pixels = 0, BATCH_PIXELS.get(device.type, 1 << 20)
-    for batch, (height, width) in _batches(data, crop_size, model.size_step, pixels):
+    for batch, (height, width) in _batches(data, resized, crop_size, model.size_step, pixels):
         images, masks, sizes = gather(data, batch)
         x = _pad(images.to(device), sizes, height, width)
         summed: list[Tensor | None] = [None] * len(strategies)
         for output_stride, scale, flipped in passes(strategies):
             model.set_output_stride(output_stride)
-            probabilities = _probabilities(model, x, scale, flipped)
+            probabilities = _probabilities(model, x, resized, scale, flipped)
             for i, one in enumerate(strategies):
                 wanted = one.output_stride == output_stride and scale in one.scales
                 if wanted and (one.flip or not flipped):
@@ -160,14 +163,18 @@ def count(predicted: Tensor, masks: Tensor, classes: int) -> NDArray[np.int32]:
 
 
 def _batches(
-    data: Pictures, crop_size: int, stride: int, pixels: int
+    data: Pictures, resized: tuple[int, int] | None, crop_size: int, stride: int, pixels: int
 ) -> Iterator[tuple[list[int], tuple[int, int]]]:
-    """Images of one padded size together, at most `pixels` of them at a time."""
+    """Images of one padded size together, at most `pixels` of them at a time.
+
+    What the network sees `resized` is not padded: then images of one size of their own.
+    """
     groups: dict[tuple[int, int], list[int]] = {}
     for i, (h, w) in enumerate(data.sizes.tolist()):
-        groups.setdefault(padded_size(h, w, crop_size, stride), []).append(i)
+        size = padded_size(h, w, crop_size, stride) if resized is None else (h, w)
+        groups.setdefault(size, []).append(i)
     for size, members in groups.items():
-        step = max(1, pixels // (size[0] * size[1]))
+        step = max(1, pixels // max(prod(size), prod(resized or size)))
         for start in range(0, len(members), step):
             yield members[start : start + step], size
 
@@ -183,14 +190,20 @@ def _pad(images: Tensor, sizes: Tensor, height: int, width: int) -> Tensor:
     return torch.nn.functional.pad(x, padding).contiguous(memory_format=torch.channels_last)
 
 
-def _probabilities(model: Segmenter, x: Tensor, scale: float, flipped: bool) -> Tensor:
-    """Class probabilities (N, C, H, W) at x's size from one forward pass."""
+def _probabilities(
+    model: Segmenter, x: Tensor, resized: tuple[int, int] | None, scale: float, flipped: bool
+) -> Tensor:
+    """Class probabilities (N, C, H, W) at x's size from one forward pass.
+
+    The network sees x, or x `resized`, at a scale: x is interpolated once, and so are the logits.
+    """
     size = (x.shape[2], x.shape[3])
     align = model.align_corners
     if flipped:
         x = x.flip(3)
-    if scale != 1.0:
-        scaled = (scaled_size(size[0], scale), scaled_size(size[1], scale))
+    height, width = resized or size
+    scaled = (scaled_size(height, scale), scaled_size(width, scale))
+    if scaled != size:
         x = upsample(x, scaled, align_corners=align)
     logits = upsample(model.coarse_logits(x), size, align_corners=align)
     probabilities = logits.softmax(1)

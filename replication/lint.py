@@ -14,11 +14,12 @@ from pathlib import Path
 from rich.console import Console
 
 from replication import arguments
-from replication.errors import DataError, RunError
+from replication.errors import DataError, RunError, SpecError
 from replication.finished import Finished
 from replication.plan import Plan
 from replication.planned import Planned, add_options, planned
 from replication.rules.linter import Examination, Finding, Linter, findings
+from replication.spec.names import parse
 
 __all__ = ["Finding", "Linter", "findings", "main"]
 
@@ -31,14 +32,17 @@ def parser() -> argparse.ArgumentParser:
         "nothing to check.",
     )
     what = result.add_argument_group("what to check (default: every record)")
-    what.add_argument("--table", type=int, action="append", metavar="N", help="a table; repeatable")
+    what.add_argument(
+        "--table", type=parse, action="append", metavar="N",
+        help="a table of the paper, or a spec beside them by its name; repeatable",
+    )  # fmt: skip
     what.add_argument(
         "--cell", action="append", metavar="tableN/ID", help="one cell of a table; repeatable"
     )
     what.add_argument(
         "--before",
         action="store_true",
-        help="check the plan, before anything is trained (default: of every table)",
+        help="check the plan, before anything is trained (default: of every table of the paper)",
     )
     what.add_argument(
         "--no-masks", action="store_true",
@@ -82,10 +86,10 @@ def _main(options: argparse.Namespace, console: Console) -> int:
 
 
 def _labels(where: Planned) -> dict[str, str]:
-    """What steps are, by the whole plan; none where its data are not all there."""
+    """What steps are, by the plan of every table; none where it cannot be made at this tier."""
     try:
-        return dict(where.plan().labels)
-    except DataError:
+        return dict(where.plan(tables=[table.key for table in where.tables]).labels)
+    except (DataError, SpecError):
         return {}
 
 

@@ -6,9 +6,10 @@ from functools import cache
 from typing import Any
 
 from replication.data.sources import MISSING, Sources
-from replication.protocol import Network
+from replication.protocol import Evaluation, Network
 from replication.runs import Status, Step, Store
-from replication.spec import Cell, Table
+from replication.spec import Cell, Table, TableKey
+from replication.spec.names import cell_name
 from replication.tiers import Tier, scale
 
 # The pretrained backbone is one for all seeds, as the paper's is.
@@ -26,7 +27,7 @@ class CellRun:
     A cell that only a test server can score is trained and has no evaluation of ours.
     """
 
-    table: int
+    table: TableKey
     cell: str
     seed: int
     chain: tuple[Step, ...]
@@ -34,7 +35,7 @@ class CellRun:
 
     @property
     def name(self) -> str:
-        return f"table{self.table}/{self.cell}"
+        return cell_name(self.table, self.cell)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -88,7 +89,7 @@ def build(
     for seed in seeds:
         for table in tables:
             for cell in table.cells:
-                name = f"table{table.number}/{cell.id}"
+                name = cell.name
                 unavailable = available(cell, tier)
                 # What a test server scores is trained here all the same.
                 skip = cell.network is None or (unavailable and cell.needs != "test labels")
@@ -99,7 +100,7 @@ def build(
                 evaluation = None if unavailable else _evaluation(scaled, chain[-1], fingerprint)
                 runs.append(
                     CellRun(
-                        table=table.number,
+                        table=table.key,
                         cell=cell.id,
                         seed=seed,
                         chain=chain,
@@ -121,8 +122,8 @@ def _chain(
     initial = None
     if tier.pretraining is not None:
         config = {
-            "network": backbone_only(network).model_dump(mode="json"),
-            "pretraining": tier.pretraining.model_dump(mode="json"),
+            "network": backbone_only(network).config(),
+            "pretraining": tier.pretraining.config(),
             "data": _data("imagenet", "train", fingerprint),
             "seed": PRETRAINING_SEED,
         }
@@ -135,8 +136,8 @@ def _chain(
     for named in cell.stages:
         stage = named.stage
         config = {
-            "network": network.model_dump(mode="json"),
-            "stage": stage.model_dump(mode="json"),
+            "network": network.config(),
+            "stage": stage.config(),
             "data": _data(stage.data, stage.split, fingerprint),
             "seed": seed,
         }
@@ -151,8 +152,8 @@ def _evaluation(cell: Cell, trained: Step, fingerprint: Any) -> Step:
     evaluation = cell.evaluation
     assert evaluation is not None and cell.network is not None
     config = {
-        "network": cell.network.model_dump(mode="json"),
-        "evaluation": evaluation.model_dump(mode="json"),
+        "network": cell.network.config(),
+        "evaluation": evaluation.config(),
         "data": _data(evaluation.data, evaluation.split, fingerprint),
     }
     return Step(kind="evaluate", config=config, parent=trained.id)
@@ -168,8 +169,11 @@ def backbone_only(network: Network) -> Network:
         update={
             "last_block": 4,
             "multi_grid": (1, 1, 1),
+            # A pretraining has unit rates of its own, and multiplies.
+            "multi_grid_rule": "multiply",
             "head": "cascade",
             "atrous_rates": (),
+            "atrous_rates_at_32": "halved",
             "image_pooling": False,
             "dropout": 0.0,
             "align_corners": True,
@@ -203,8 +207,9 @@ def sweeps(steps: Iterable[Step]) -> list[list[Step]]:
     """Evaluations of one model on one split that can share their forward passes."""
     groups: dict[tuple[str, ...], list[Step]] = {}
     for step in steps:
-        evaluation, data = step.config["evaluation"], step.config["data"]
-        key = (str(step.parent), data["fingerprint"], str(evaluation["crop_size"]))
+        evaluation, data = Evaluation.whole(step.config["evaluation"]), step.config["data"]
+        size = (str(evaluation["crop_size"]), evaluation["whole_image"])
+        key = (str(step.parent), data["fingerprint"], *size)
         groups.setdefault(key, []).append(step)
     return list(groups.values())
 

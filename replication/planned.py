@@ -14,6 +14,7 @@ from replication.plan import Plan, build, not_given
 from replication.runs import Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
+from replication.spec.names import TableKey, listed
 from replication.tiers import Tier, load_tier
 
 
@@ -28,21 +29,17 @@ class Planned:
     store: Store
     options: argparse.Namespace
 
-    def plan(self, *, tables: Sequence[int] = (), cells: Sequence[str] = ()) -> Plan:
-        """The plan of these tables and of these cells `tableN/ID`, or else of everything.
+    def plan(self, *, tables: Sequence[TableKey] = (), cells: Sequence[str] = ()) -> Plan:
+        """The plan of these tables and of these cells `tableN/ID`, or else of all the paper's.
 
         Raises ReplicationError with a line for each table or cell that is not there.
         """
-        names = {
-            f"table{table.number}/{cell.id}": table.number
-            for table in self.tables
-            for cell in table.cells
-        }
-        numbers = [table.number for table in self.tables]
+        names = {cell.name: table.key for table in self.tables for cell in table.cells}
+        keys = [table.key for table in self.tables]
         problems = [
-            f"--table {number}: no such table; there are {', '.join(map(str, numbers))}"
-            for number in tables
-            if number not in numbers
+            f"--table {key}: no such table; there are {listed(keys)}"
+            for key in tables
+            if key not in keys
         ]
         problems += [
             f"--cell {cell}: no such cell; {nearest(cell, names)}"
@@ -51,9 +48,11 @@ class Planned:
         ]
         if problems:
             raise ReplicationError("\n".join(problems))
-        wanted = [n for n, number in names.items() if n in cells or number in tables] or [*names]
+        if not tables and not cells:
+            tables = [table.key for table in self.tables if table.number is not None]
+        wanted = [name for name, key in names.items() if name in cells or key in tables]
         return build(
-            [table for table in self.tables if any(names[one] == table.number for one in wanted)],
+            [table for table in self.tables if any(names[one] == table.key for one in wanted)],
             self.tier,
             self.sources,
             self.seeds,

@@ -1,12 +1,30 @@
-"""What would run: the cells, every training with its protocol, the data and weights it needs."""
+"""What would run: the cells, every training with its protocol, the data and weights it needs;
+and how many seeds more the claims need.
+"""
 
-from typing import Any
+import argparse
+import json
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from replication import arguments
+from replication.collect import on_record
+from replication.cost import Prices, last_seed
 from replication.data.sources import MISSING, Sources
-from replication.plan import RANDOM, Plan, overview
+from replication.plan import RANDOM, Plan, build, not_given, overview
+from replication.power import look_ahead
+from replication.render import power
 from replication.runs import Store
+from replication.spec import Table
+from replication.spec.names import cell_name
+from replication.tiers import Tier
+
+if TYPE_CHECKING:
+    from replication.rules.linter import Examination
 
 NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
 
@@ -19,7 +37,7 @@ def show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
 
     shown = overview(plan, store)
     for cell in shown["cells"]:
-        name = f"table{cell['table']}/{cell['cell']}"
+        name = cell_name(cell["table"], cell["cell"])
         ids = [*cell["training"], cell["evaluation"]]
         steps = " → ".join(_short(id_) if id_ else "scored by the test server" for id_ in ids)
         say(f"{name:<28} seed {cell['seed']}  {cell['status']:<8} {steps}")
@@ -115,3 +133,42 @@ def _initial_weights(plan: Plan) -> dict[str, str]:
 
 def missing_weights(plan: Plan) -> list[str]:
     return sorted(b for b, sha256 in _initial_weights(plan).items() if sha256 == MISSING)
+
+
+def ahead(
+    tables: Sequence[Table],
+    tier: Tier,
+    store: Store,
+    sources: Sources,
+    console: Console,
+    *,
+    hashes: Mapping[str, str],
+    cells: Collection[str],
+    options: argparse.Namespace,
+    examine: Callable[[Plan], Mapping[str, "Examination"]],
+) -> None:
+    """Print how many seeds the claims on these tables or cells need, from all those on record.
+
+    `hashes` are those of pretrained backbones; `examine` says what the linter holds against the
+    records.
+    """
+    last = max(tier.first_seed + tier.seeds - 1, last_seed(store) or 0)
+    plan = build(tables, tier, sources, range(tier.first_seed, last + 1), weights=hashes)
+    further = build(tables, tier, sources, [last + 1], weights=hashes)
+    outlook = look_ahead(
+        Prices(plan=plan, further=further, store=store),
+        on_record(plan, store, {}, examine(plan)),
+        cells=cells,
+        deviation=options.deviation,
+    )
+    words = [word for key in outlook.unknown for word in ("--table", str(key))]
+    words += ["--tier", options.tier, "--seeds", str(outlook.first_seeds)]
+    for option in ("data", "weights"):
+        words += [word for given in getattr(options, option) for word in (f"--{option}", given)]
+    words += [*not_given(further.steps.values()), *arguments.places(options)]
+    command = shlex.join(["python", "-m", "replication.run", *words]) if outlook.unknown else ""
+    if options.json:
+        found = {**asdict(outlook), "command": command}
+        print(json.dumps({**overview(plan, store), "power": found}, indent=1))
+    else:
+        power.show(outlook, console, command=command)

@@ -5,7 +5,8 @@ Every number that changes a result is a field here, named as the paper names it.
 here imports torch.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -21,12 +22,32 @@ def _power_of_two(value: int) -> int:
 
 OutputStride = Annotated[int, AfterValidator(_power_of_two)]
 UnitRates = tuple[Positive, Positive, Positive]
+MultiGridRule = Literal["multiply", "replace"]
+RatesAt32 = Literal["halved", "kept"]
+LabelGrid = Literal["corners", "floor"]
+Padding = Literal["bottom-right", "centre"]
 
 
 class Frozen(BaseModel):
-    """Immutable, and strict about keys it does not know."""
+    """Immutable, and strict about keys it does not know.
+
+    A step's id is a hash of its configuration, and records are found by it. A field that is made
+    of what was built in has that as its default, and a configuration leaves it out while it stands
+    there: ids stay as long as results do. Such a default is therefore never changed; what a table
+    starts from is protocol.toml's to say. All other fields have none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def config(self) -> dict[str, Any]:
+        """As the configuration of a step holds it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def whole(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A step's configuration with what `config` left out; nothing is checked."""
+        fields = cls.model_fields.items()
+        return {n: one.default for n, one in fields if not one.is_required()} | dict(config)
 
 
 class Network(Frozen):
@@ -35,9 +56,13 @@ class Network(Frozen):
     backbone: Literal["resnet50", "resnet101"]
     last_block: Annotated[int, Field(ge=4, le=7)]
     multi_grid: UnitRates
+    # "replace": a unit rate stands in place of its block's rate, also where it is 1.
+    multi_grid_rule: MultiGridRule = "multiply"  # ledger
     head: Literal["cascade", "aspp"]
-    # Rates of the 3x3 branches at output stride 16; doubled at 8, halved at 32 (section 3.3).
+    # Rates of the 3x3 branches at output stride 16; doubled at 8 (section 3.3).
     atrous_rates: tuple[Positive, ...]
+    # Above 16. "halved": at 32, and so on in proportion; "kept": as they are at 16.
+    atrous_rates_at_32: RatesAt32 = "halved"  # ledger
     image_pooling: bool
 
     stride_unit: Literal["first", "last"]  # ledger
@@ -74,10 +99,16 @@ class Stage(Frozen):
     frozen_bn: Literal["statistics", "all"]  # ledger: what "frozen" freezes
     bn_decay: Fraction
     upsample_logits: bool
+    # Where logits are not upsampled, the label that one is compared with: "corners", the nearest
+    # on a grid that reaches from the first pixel to the last; "floor", pixel floor(i * in / out).
+    label_grid: LabelGrid = "corners"  # ledger
     loss_normalisation: Literal["valid", "all"]  # ledger
     scale_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     scale_step: Annotated[float, Field(ge=0)]  # ledger: 0 draws scales continuously
     flip: bool
+    # Where a picture smaller than the crop lies in it: "bottom-right" is what is padded; "centre"
+    # pads all around, an odd pixel at the bottom or right.
+    padding: Padding = "bottom-right"  # ledger
     # Classes whose images stand twice in the list: the paper's bootstrapping on hard images.
     duplicate: tuple[str, ...]
     # Asynchronous replicas: each gradient is taken on weights replicas - 1 updates old.
@@ -106,7 +137,9 @@ class Evaluation(Frozen):
     data: Literal["voc", "coco", "cityscapes"]
     split: str
     output_stride: OutputStride
-    # Every image is padded at the bottom and right to at least this, and evaluated whole.
     crop_size: Annotated[int, Field(ge=9)]
+    # "padded": every image at the bottom and right to at least the crop; "resized": every image to
+    # the crop, its aspect not kept, and its predictions back. Pixels count at the image's own size.
+    whole_image: Literal["padded", "resized"] = "padded"  # ledger
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)]
     flip: bool

@@ -13,6 +13,7 @@ from replication import arguments
 from replication.environment import commit
 from replication.errors import ReplicationError, RunError
 from replication.plan import available
+from replication.spec.names import parse
 from replication.submission import recorded
 from replication.submission.chain import asked, trained
 
@@ -23,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         description="Enter the score that a test server returned for a trained cell.",
         epilog="Exit status: 0 entered, 2 wrong input. The next replication.run shows the score.",
     )
-    result.add_argument("--table", type=int, required=True, metavar="N", help="7 or 13")
+    result.add_argument("--table", type=parse, required=True, metavar="N", help="7 or 13")
     result.add_argument("--cell", metavar="ID", help="default: the one that a server scores")
     result.add_argument("--miou", type=float, required=True, metavar="PERCENT", help="0 to 100")
     result.add_argument(
@@ -59,7 +60,7 @@ def _main(options: argparse.Namespace) -> int:
         cell=wanted.cell.id,
         seed=wanted.seed,
         training=step,
-        evaluation=wanted.cell.evaluation.model_dump(mode="json"),
+        evaluation=wanted.cell.evaluation.config(),
         miou=options.miou,
         evidence=evidence,
         date=date,

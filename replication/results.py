@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from replication.spec.names import TableKey
 from replication.statistics import mean, standard_deviation
 
 CellVerdict = Literal[
@@ -22,7 +23,7 @@ CellVerdict = Literal[
     "unavailable",
     "published only",
 ]
-ClaimVerdict = Literal["holds", "fails", "undecided", "not run"]
+ClaimVerdict = Literal["supported", "contradicted", "undecided", "not run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,9 @@ class SeedRun:
     per_class: Mapping[str, float | None] = field(default_factory=dict)
     training: tuple[str, ...] = ()
     evaluation: str = ""
+    # What the seed decides for the training: equal where the same seed gives the same pictures in
+    # the same order, cut out alike.
+    draws: str = ""
     # One line; None if the steps are done or have not run.
     failure: str | None = None
     # Further measured quantities by name, such as relative_time.
@@ -115,7 +119,7 @@ class CellResult:
     """One cell, ready to be drawn."""
 
     cell: str
-    table: int
+    table: TableKey
     method: str
     published: float | None
     bold: bool
@@ -132,6 +136,10 @@ class CellResult:
     note: str
     # Those of the measured values that were entered by hand.
     entered: tuple[Entered, ...] = ()
+    # The cell that this one is a variant of, and this one's mIoU less that one's under each seed
+    # that both have.
+    against: str | None = None
+    difference: Measured | None = None
 
     @property
     def shown_verdict(self) -> str:
@@ -140,7 +148,11 @@ class CellResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A difference a - b that a claim rests on, paired by seed; points of mIoU."""
+    """A difference a - b that a claim rests on, in points of mIoU.
+
+    Each end of its interval is wrong with the probability that the verdict was tested at; with a
+    single seed, the interval is the declared margin's.
+    """
 
     a: str
     b: str
@@ -158,8 +170,19 @@ class ClaimResult:
     kind: str
     verdict: ClaimVerdict
     pairs: tuple[Pair, ...]
-    # One sentence with the numbers that the verdict rests on.
+    # What the verdict rests on, in words.
     basis: str
+    # Seeds of the cell that has fewest.
+    n: int = 0
+    # The claim's p-value and what it was held against; None where nothing could be tested.
+    p: float | None = None
+    level: float | None = None
+    # The smallest difference that these seeds would have shown in four of five cases.
+    smallest: float | None = None
+
+    @property
+    def shown_verdict(self) -> str:
+        return in_words(self.verdict, self.n)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +206,27 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenPoint:
+    """A decision that the paper leaves open, as it stands for cells of a table."""
+
+    topic: str
+    # The field of the protocol that holds it; "" where it is built in.
+    field: str
+    # What is in force, and the ledger's choice where that is another.
+    value: str
+    chosen: str
+    # The file that sets it; "" where it is as chosen.
+    set_by: str
+    # The cells that have it so.
+    cells: tuple[str, ...]
+    # Whether it touches every cell of the table that can be measured.
+    every: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableResult:
-    number: int
+    # The paper's number, or the name of a spec of one's own.
+    table: TableKey
     title: str
     source: str
     tier: str
@@ -195,14 +237,16 @@ class TableResult:
     claims: tuple[ClaimResult, ...]
     notes: tuple[str, ...]
     layout: Grid | Rows
+    open_points: tuple[OpenPoint, ...] = ()
 
     def cell(self, cell_id: str) -> CellResult:
         return next(cell for cell in self.cells if cell.cell == cell_id)
 
 
 def in_words(verdict: str, n: int) -> str:
-    """A cell's verdict, with "single seed" where one run alone was held against the paper's."""
-    single = n == 1 and verdict in ("reproduced", "below", "above")
+    """A verdict, with "single seed" where it rests on one run alone."""
+    judged = ("reproduced", "below", "above", "supported", "contradicted")
+    single = n == 1 and verdict in judged
     return f"{verdict} (single seed)" if single else verdict
 
 

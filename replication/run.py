@@ -7,6 +7,7 @@ python -m replication.run --all --dry-run
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from replication import arguments, guard, preview, render
+from replication import arguments, guard, ledger, preview, render
 from replication.collect import judged
 from replication.data.sources import Sources
 from replication.errors import DataError, ReplicationError
+from replication.files import write_atomically
 from replication.plan import RANDOM, Plan, backbone_only, build, overview, work
 from replication.progress import RunDisplay
 from replication.protocol import Network
+from replication.render.points import PAGE
 from replication.runs import Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
+from replication.spec.names import heading, listed, parse
 from replication.submission import recorded
 from replication.tiers import Tier, load_tier
 from replication.verdict import TableResult
@@ -43,8 +47,11 @@ def parser() -> argparse.ArgumentParser:
         "130 interrupted (run the same command again to go on).",
     )
     what = result.add_argument_group("what to run")
-    what.add_argument("--table", type=int, action="append", metavar="N", help="a table; repeatable")
-    what.add_argument("--all", action="store_true", help="every table, and Figure 4")
+    what.add_argument(
+        "--table", type=parse, action="append", metavar="N",
+        help="a table of the paper, or a spec beside them by its name; repeatable",
+    )  # fmt: skip
+    what.add_argument("--all", action="store_true", help="every table of the paper, and Figure 4")
     what.add_argument(
         "--cell", action="append", metavar="tableN/ID", help="one cell of a table; repeatable"
     )
@@ -67,6 +74,14 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_places(result)
     only = result.add_argument_group("look only")
     only.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
+    only.add_argument(
+        "--power", action="store_true",
+        help="with --dry-run: how many seeds each claim still needs, and what they cost",
+    )  # fmt: skip
+    only.add_argument(
+        "--deviation", type=float, metavar="POINTS",
+        help="with --power: of a cell over seeds, for claims with fewer than two on record",
+    )  # fmt: skip
     only.add_argument("--json", action="store_true", help="with --dry-run or --list: as JSON")
     return result
 
@@ -84,9 +99,11 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         raise ReplicationError(
             "--json: goes with --dry-run or --list; results are written as JSON anyway"
         )
+    _check_power(options)
     tier = load_tier(options.tier, options.tiers)
     every = load_tables(options.tables)
     tables, cells = _chosen(options, every)
+    points = ledger.for_tables(ledger.load_ledger(), options.tables)
     if options.list:
         _list(every, options.json, console)
         return arguments.EXIT_OK
@@ -104,6 +121,23 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     weights = {backbone: Path(path) for backbone, path in files.items()}
     hashes = arguments.hashes(files)
     store = Store(options.results / tier.name)
+    if options.power:
+
+        def examine(plan: Plan) -> Mapping[str, "Examination"]:
+            return _examined(plan, store, sources, weights) if tier.comparable else {}
+
+        preview.ahead(
+            tables,
+            tier,
+            store,
+            sources,
+            console,
+            hashes=hashes,
+            cells=cells,
+            options=options,
+            examine=examine,
+        )
+        return arguments.EXIT_OK
     full = build(tables, tier, sources, seeds, weights=hashes)
     plan = build(tables, tier, sources, seeds, weights=hashes, only=cells) if cells else full
     if options.dry_run:
@@ -132,12 +166,14 @@ def _main(options: argparse.Namespace, console: Console) -> int:
         console,
     )
     examined = _examined(full, store, sources, weights) if tier.comparable else {}
-    results = judged(full, store, summary.failed, examined)
+    results = judged(full, store, summary.failed, examined, points)
     folder = store.folder / "tables"
     for result in results:
         render.terminal(result, console)
         render.write(result, folder)
     render.summary(folder)
+    tiers = ledger.other_tiers(options.tiers, tier)
+    write_atomically(folder / PAGE, ledger.page(points, every, [tier, *tiers]))
     if options.all:
         _figure4(store.folder / "figures")
     _close(plan, summary, results, folder, console)
@@ -147,29 +183,41 @@ def _main(options: argparse.Namespace, console: Console) -> int:
 
 
 def _chosen(options: argparse.Namespace, every: Sequence[Table]) -> tuple[list[Table], list[str]]:
-    numbers = {table.number for table in every}
-    known = [f"table{table.number}/{cell.id}" for table in every for cell in table.cells]
+    keys = [table.key for table in every]
+    known = {cell.name: table.key for table in every for cell in table.cells}
     cells = options.cell or []
     for cell in cells:
         if cell not in known:
             raise ReplicationError(
                 f"--cell {cell}: no such cell; {nearest(cell, known)}; `--list` names them all"
             )
-    for number in options.table or []:
-        if number not in numbers:
-            listed = ", ".join(map(str, sorted(numbers)))
-            raise ReplicationError(f"--table {number}: no such table; there are {listed}")
-    wanted = set(options.table or []) | {int(c.split("/")[0].removeprefix("table")) for c in cells}
+    for key in options.table or []:
+        if key not in keys:
+            raise ReplicationError(f"--table {key}: no such table; there are {listed(keys)}")
+    # A table asked for as a whole runs as a whole, whatever cells are named beside it; a spec of
+    # one's own runs only where it is named.
+    whole = {*(options.table or [])}
     if options.all:
-        wanted = numbers
-        cells = []
-    elif not wanted and not options.list:
+        whole |= {table.key for table in every if table.number is not None}
+    wanted = whole | {known[cell] for cell in cells}
+    if not wanted and not options.list:
         raise ReplicationError("nothing to do: give --table N, --cell tableN/ID or --all")
-    # A table asked for as a whole runs as a whole, whatever cells are named beside it.
-    whole = {f"table{number}/" for number in options.table or []}
     if cells:
-        cells = [c for c in known if c in cells or any(c.startswith(w) for w in whole)]
-    return [table for table in every if table.number in wanted], cells
+        cells = [cell for cell, key in known.items() if cell in cells or key in whole]
+    return [table for table in every if table.key in wanted], cells
+
+
+def _check_power(options: argparse.Namespace) -> None:
+    if options.power and not options.dry_run:
+        raise ReplicationError("--power: goes with --dry-run; it plans, and runs nothing")
+    if options.power and options.seeds is not None:
+        raise ReplicationError("--seeds: not with --power, which goes by every seed on record")
+    if options.deviation is not None and not options.power:
+        raise ReplicationError("--deviation: goes with --dry-run --power")
+    if options.deviation is not None and not 0 < options.deviation < math.inf:
+        raise ReplicationError(
+            f"--deviation {options.deviation:g}: must be above 0, in points of mIoU"
+        )
 
 
 def _seeds(count: int | None, tier: Tier) -> list[int]:
@@ -263,19 +311,20 @@ def _figure4(folder: Path) -> None:
 
 def _list(tables: Sequence[Table], as_json: bool, console: Console) -> None:
     if as_json:
-        listed = [
-            {"table": t.number, "title": t.title, "cells": [cell.id for cell in t.cells]}
+        shown = [
+            {"table": t.key, "title": t.title, "cells": [cell.id for cell in t.cells]}
             for t in tables
         ]
-        print(json.dumps(listed, indent=1))
+        print(json.dumps(shown, indent=1))
         return
     for table in tables:
-        console.print(f"[bold]Table {table.number}[/bold]  {table.title}", highlight=False)
+        console.print(f"[bold]{heading(table.key)}[/bold]  {table.title}", highlight=False)
         for cell in table.cells:
             published = "" if cell.published is None else f"{cell.published:6.2f}"
-            name = f"table{table.number}/{cell.id}"
             what = cell.unavailable or ("published only" if cell.network is None else "")
-            console.print(f"  {name:<34} {published:>6}  {what}", highlight=False, markup=False)
+            console.print(
+                f"  {cell.name:<34} {published:>6}  {what}", highlight=False, markup=False
+            )
 
 
 def _close(
@@ -295,9 +344,7 @@ def _close(
     for id_, why in summary.not_run.items():
         say(f"not run  {plan.labels[id_]}: {why}")
     if results:
-        say(
-            f"tables: {folder}{os.sep}table*.md, .csv, .json, .tex; overview: {folder / 'index.md'}"
-        )
+        say(f"tables: {folder}{os.sep}*.md, .csv, .json, .tex; overview: {folder / 'index.md'}")
     if summary.interrupted:
         say("interrupted: run the same command again to go on from the checkpoints")
 

@@ -123,15 +123,61 @@ def smallest_difference(
 ) -> float:
     """The smallest true difference that n pairs show to be above zero with this power.
 
-    s is the deviation of the n paired differences. The one-sided t-test says "above zero" where
-    m sqrt(n) / s > t(one_sided, n - 1); for a true difference d, m sqrt(n) / s follows the
-    non-central t distribution with n - 1 degrees of freedom and non-centrality d sqrt(n) / s.
-    The d at which that exceeds t(one_sided, n - 1) with probability `power`. Needs two pairs.
+    s is the deviation of the n paired differences, and s / sqrt(n) the error of their mean: see
+    `smallest_shown`. Needs two pairs.
     """
-    critical = student_t(one_sided, n - 1)
+    error = deviation / math.sqrt(n)
+    return smallest_shown(error, n - 1, power=power, one_sided=one_sided)
+
+
+def smallest_shown(
+    error: float, degrees: int, *, power: float = 0.8, one_sided: float = 0.95
+) -> float:
+    """The smallest true difference that is shown to be above zero with this power.
+
+    The one-sided t-test on a difference m with this standard error says "above zero" where
+    m / error > t(one_sided, degrees); for a true difference d, m / error follows the non-central
+    t distribution with non-centrality d / error. The d at which that exceeds t(one_sided, degrees)
+    with probability `power`.
+    """
+    critical = student_t(one_sided, degrees)
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(n - 1, 1 - power, critical)) * deviation / math.sqrt(n)
+    return float(nctdtrinc(degrees, 1 - power, critical)) * error
+
+
+def pairs_needed(
+    deviation: float,
+    difference: float,
+    *,
+    power: float = 0.8,
+    one_sided: float = 0.95,
+    most: int = 10_000,
+) -> int | None:
+    """The smallest number of pairs that shows a true difference above zero with this power.
+
+    The smallest n >= 2 with `smallest_difference` at most `difference`, were the deviation of the
+    differences the one given; None where `most` pairs are too few. Raises ValueError for a
+    difference that is not above zero.
+    """
+    if not (math.isfinite(deviation) and deviation >= 0 and difference > 0):
+        raise ValueError(
+            "a deviation of 0 or more and a difference above 0 are needed, not "
+            f"{deviation} and {difference}"
+        )
+
+    def suffice(n: int) -> bool:
+        return smallest_difference(deviation, n, power=power, one_sided=one_sided) <= difference
+
+    too_few, enough = 1, 2
+    while not suffice(enough):
+        if enough >= most:
+            return None
+        too_few, enough = enough, min(2 * enough, most)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if suffice(middle) else (middle, enough)
+    return enough
 
 
 def _two_or_more(values: Sequence[float]) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from replication.data.prepare.meter import Meter
 from replication.errors import ReplicationError, RunError
 from replication.guard import chain_leaks
 from replication.protocol import Evaluation
+from replication.spec.names import parse, stem
 from replication.submission.chain import Asked, asked, trained
 from replication.submission.check import faults
 from replication.submission.servers import SERVERS, Server
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         description="Write the archive of predictions that a test server scores, and check it.",
         epilog="Exit status: 0 done, 1 the archive has faults, 2 wrong input, 130 interrupted.",
     )
-    result.add_argument("--table", type=int, required=True, metavar="N", help="7 or 13")
+    result.add_argument("--table", type=parse, required=True, metavar="N", help="7 or 13")
     result.add_argument("--cell", metavar="ID", help="default: the one that a server scores")
     result.add_argument("--tier", default="paper", metavar="NAME", help="default: paper")
     result.add_argument("--seed", type=int, metavar="S", help="default: the tier's first")
@@ -187,7 +188,7 @@ def _no_use(wanted: Asked, evaluation: Evaluation, server: Server, listing: layo
 
 def _place(wanted: Asked, server: Server, reason: str) -> Path:
     useless = "-not-for-the-server" if reason else ""
-    name = f"table{wanted.cell.table:02d}-{wanted.cell.id}-seed{wanted.seed}{useless}"
+    name = f"{stem(wanted.cell.table)}-{wanted.cell.id}-seed{wanted.seed}{useless}"
     return wanted.store.folder / "submissions" / f"{name}{server.archives[0]}"
 
 

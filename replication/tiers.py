@@ -4,7 +4,7 @@ A tier scales every cell the same way. It may set a field only where no table va
 keeps a table's contrasts, setting would erase them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +33,7 @@ from replication.spec.protocol import (
     NamedStage,
     effective_network,
     effective_stage,
+    output_strides,
     read_backbones,
     read_stages,
 )
@@ -206,6 +207,8 @@ def _places(place: Place, content: Mapping[str, Any]) -> dict[str, str]:
     for stage, changed in content.get("stages", {}).items():
         for name in changed:
             found[f"stages.{stage}.{name}"] = str(place.at(f"stages.{stage}.{name}"))
+    for name in content.get("pretraining", {}):
+        found[f"pretraining.{name}"] = str(place.at("pretraining").at(name))
     return found
 
 
@@ -273,11 +276,12 @@ def scale(cell: Cell, tier: Tier) -> Cell:
     stages = tuple(
         NamedStage(name=one.name, stage=_stage(one.stage, one.name, tier)) for one in cell.stages
     )
+    evaluation = _evaluation(cell.evaluation, tier)
     return replace(
         cell,
-        network=_network(cell.network, tier),
+        network=_network(cell.network, tier, output_strides(stages, evaluation)),
         stages=stages,
-        evaluation=_evaluation(cell.evaluation, tier),
+        evaluation=evaluation,
     )
 
 
@@ -293,12 +297,12 @@ def _claimed(key: str, cell: Cell) -> list[str]:
     return [where for name, where in cell.sets.items() if name in names]
 
 
-def _network(network: Network, tier: Tier) -> Network:
+def _network(network: Network, tier: Tier, strides: Collection[int]) -> Network:
     changed = {name: one for name, one in tier.training.items() if name not in STAGE_TYPES}
     changed |= tier.backbones.get(network.backbone, {})
     rates = tuple(max(1, round(rate * tier.atrous_rates)) for rate in network.atrous_rates)
     changed["atrous_rates"] = changed.get("atrous_rates", rates)
-    return effective_network(network.model_copy(update=changed))
+    return effective_network(network.model_copy(update=changed), strides)
 
 
 def _stage(stage: Stage, name: str, tier: Tier) -> Stage:

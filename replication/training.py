@@ -18,7 +18,7 @@ from replication.data.layouts import IGNORE_INDEX
 from replication.errors import Diverged
 from replication.network.aspp import upsample
 from replication.network.deeplab import Classifier, DeepLabV3
-from replication.protocol import Pretraining, Stage
+from replication.protocol import LabelGrid, Pretraining, Stage
 from replication.schedule import poly
 
 LOG_EVERY = 10
@@ -41,29 +41,39 @@ def segmentation_loss(
     *,
     upsample_logits: bool,
     align_corners: bool,
+    label_grid: LabelGrid,
     normalisation: str,
 ) -> Tensor:
     """Cross entropy of coarse logits (N, C, h, w) against labels (N, H, W) with 255 void.
 
     The logits are upsampled to the labels; or, with upsample_logits=False, the labels are
-    subsampled to the logits (Table 8's "UL" off). Divided by the number of valid pixels, or with
-    normalisation="all" by the number of all pixels.
+    subsampled to the logits on a `label_grid` (Table 8's "UL" off). Divided by the number of valid
+    pixels, or with normalisation="all" by the number of all pixels.
     """
     height, width = labels.shape[1:]
     if upsample_logits:
         logits = upsample(logits, (height, width), align_corners=align_corners)
     else:
-        labels = nearest_labels(labels, logits.shape[2], logits.shape[3])
+        labels = nearest_labels(labels, logits.shape[2], logits.shape[3], label_grid)
     total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     if normalisation == "all":
         return total / labels.numel()
     return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
 
 
-def nearest_labels(labels: Tensor, height: int, width: int) -> Tensor:
-    """Labels at the pixels that a (height, width) grid with aligned corners stands on."""
-    rows = torch.linspace(0, labels.shape[1] - 1, height, device=labels.device).round().long()
-    columns = torch.linspace(0, labels.shape[2] - 1, width, device=labels.device).round().long()
+def nearest_labels(labels: Tensor, height: int, width: int, grid: LabelGrid) -> Tensor:
+    """The labels (N, height, width) that logits of this size are compared with.
+
+    "corners": at the pixels that a grid with aligned corners stands on, TF's choice; "floor": at
+    pixel floor(i * in / out), what nearest interpolation means to PyTorch.
+    """
+
+    def pixels(size: int, count: int) -> Tensor:
+        if grid == "floor":
+            return torch.arange(count, device=labels.device) * size // count
+        return torch.linspace(0, size - 1, count, device=labels.device).round().long()
+
+    rows, columns = pixels(labels.shape[1], height), pixels(labels.shape[2], width)
     return labels[:, rows[:, None], columns[None, :]]
 
 
@@ -152,13 +162,21 @@ def train(
             iteration=iteration,
             seed=seed,
         )
-        x, labels = augment(images.to(device), masks.to(device), sizes, draws, stage.crop_size)
+        x, labels = augment(
+            images.to(device),
+            masks.to(device),
+            sizes,
+            draws,
+            stage.crop_size,
+            padding=stage.padding,
+        )
         logits = model.coarse_logits(x, _generator(seed, iteration, device))
         return segmentation_loss(
             logits,
             labels,
             upsample_logits=stage.upsample_logits,
             align_corners=model.network.align_corners,
+            label_grid=stage.label_grid,
             normalisation=stage.loss_normalisation,
         )
 

@@ -1,8 +1,9 @@
 """Published against measured: the verdict on each cell and on the whole table."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from replication.claims import judge_claim
+from replication.claims import judge_claims
 from replication.plan import available
 from replication.results import (
     CellResult,
@@ -11,6 +12,7 @@ from replication.results import (
     Extra,
     Grid,
     Measured,
+    OpenPoint,
     Rows,
     SeedRun,
     TableResult,
@@ -40,27 +42,53 @@ SINGLE_SEED_TOLERANCE = 1.0
 LARGEST_HALF_WIDTH = 2.0
 
 
-def judge_table(table: Table, tier: Tier, results: Mapping[str, Sequence[SeedRun]]) -> TableResult:
+def judge_table(
+    table: Table,
+    tier: Tier,
+    results: Mapping[str, Sequence[SeedRun]],
+    open_points: Sequence[OpenPoint] = (),
+) -> TableResult:
     """Judge a table from the runs of its cells, by cell id; cells without runs are not run."""
     published = {cell.id: cell.published for cell in table.cells}
     return TableResult(
-        number=table.number,
+        table=table.key,
         title=table.title,
         source=table.source,
         tier=tier.name,
         comparable=tier.comparable,
         notice=_notice(tier),
         cells=tuple(
-            judge_cell(cell, tier, results.get(cell.id, ()), bold=cell.id == table.bold)
+            replace(
+                judge_cell(cell, tier, results.get(cell.id, ()), bold=cell.id == table.bold),
+                against=cell.against,
+                difference=_difference(cell, results),
+            )
             for cell in table.cells
         ),
-        claims=tuple(
-            judge_claim(claim, results, published, tier.single_seed_margin)
-            for claim in table.claims
+        claims=judge_claims(
+            table.claims,
+            results,
+            published,
+            tier.single_seed_margin,
+            comparable=tier.comparable,
         ),
         notes=table.notes,
         layout=_layout(table),
+        open_points=tuple(open_points),
     )
+
+
+def _difference(cell: Cell, results: Mapping[str, Sequence[SeedRun]]) -> Measured | None:
+    """The cell less the one that it is a variant of, seed by seed."""
+    if cell.against is None:
+        return None
+    own, other = (
+        {run.seed: run.value for run in results.get(id_, ()) if run.value is not None}
+        for id_ in (cell.id, cell.against)
+    )
+    seeds = tuple(seed for seed in own if seed in other)
+    values = tuple(own[seed] - other[seed] for seed in seeds)
+    return Measured(seeds=seeds, values=values) if seeds else None
 
 
 def _notice(tier: Tier) -> str:

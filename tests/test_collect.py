@@ -7,6 +7,7 @@ import pytest
 from replication.arguments import HOME
 from replication.collect import judged
 from replication.data.sources import Sources
+from replication.ledger import load_ledger
 from replication.plan import build
 from replication.rules.linter import Examination, Finding
 from replication.runs import Store
@@ -54,6 +55,14 @@ def test_the_checks_that_were_made_reach_the_warning(on_record):
         "leak checks found nothing: ids of voc val against those of trainaug at planning, "
         "the linter's rule “unseen” on the record"
     )
+
+
+def test_the_open_points_of_the_table_arrive(on_record):
+    plan, store = on_record
+    [table] = judged(plan, store, {}, points=load_ledger())
+    by_field = {point.field: point for point in table.open_points}
+    assert by_field["dropout"].every and by_field["bn_decay"].set_by == "tiers/smoke.toml"
+    assert judged(plan, store, {})[0].open_points == ()
 
 
 def test_a_rule_that_could_not_be_applied_is_no_check(on_record):

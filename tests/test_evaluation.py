@@ -19,10 +19,11 @@ from tests.data.test_batches import ragged_set
 DATA = ragged_set([(33, 33), (20, 33), (33, 25), (33, 33), (40, 70)], seed=4)
 
 
-def strategy(output_stride=16, scales=(1.0,), flip=False):
+def strategy(output_stride=16, scales=(1.0,), flip=False, **more):
     return Evaluation(
-        data="voc", split="val", output_stride=output_stride, crop_size=33, scales=scales, flip=flip
-    )
+        data="voc", split="val", output_stride=output_stride, crop_size=33, scales=scales,
+        flip=flip, **more,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -43,13 +44,16 @@ def by_hand(model, data, one):
     matrices = []
     for i in range(len(data)):
         h, w = data.sizes[i]
-        height, width = padded_size(h, w, one.crop_size, 8)
         x = normalise(torch.from_numpy(data.image(i).copy())[None])
-        x = F.pad(x, (0, width - w, 0, height - h))
+        if one.whole_image == "resized":
+            height, width, sides = h, w, (33, 33)
+        else:
+            sides = height, width = padded_size(h, w, one.crop_size, 8)
+            x = F.pad(x, (0, width - w, 0, height - h))
         total = torch.zeros(1, 3, height, width)
         model.set_output_stride(one.output_stride)
         for scale in one.scales:
-            size = (int((height - 1) * scale + 1), int((width - 1) * scale + 1))
+            size = tuple(int((side - 1) * scale + 1) for side in sides)
             scaled = F.interpolate(x, size, mode="bilinear", align_corners=True)
             for flipped in (False, True) if one.flip else (False,):
                 given = scaled.flip(3) if flipped else scaled
@@ -71,7 +75,10 @@ TABLE_4 = [
 ]
 
 
-@pytest.mark.parametrize("one", TABLE_4)
+RESIZED = [one.model_copy(update={"whole_image": "resized"}) for one in TABLE_4]
+
+
+@pytest.mark.parametrize("one", TABLE_4 + RESIZED)
 def test_each_strategy_equals_a_plain_loop(model, one):
     [counts] = evaluate(model, DATA, [one])
     expected = by_hand(model, DATA, one)
@@ -81,9 +88,10 @@ def test_each_strategy_equals_a_plain_loop(model, one):
     assert np.abs(counts - expected).sum() <= 4
 
 
-def test_a_sweep_equals_its_strategies_one_by_one(model):
-    together = evaluate(model, DATA, TABLE_4)
-    for one, counts in zip(TABLE_4, together, strict=True):
+@pytest.mark.parametrize("rows", [TABLE_4, RESIZED], ids=["padded", "resized"])
+def test_a_sweep_equals_its_strategies_one_by_one(model, rows):
+    together = evaluate(model, DATA, rows)
+    for one, counts in zip(rows, together, strict=True):
         [alone] = evaluate(model, DATA, [one])
         assert np.array_equal(alone, counts)
 
@@ -96,6 +104,26 @@ def test_a_sweep_runs_each_pass_once(model):
     model.coarse_logits = lambda x: calls.append(x.shape) or forward(x)
     evaluate(model, ragged_set([(33, 33)] * 3), TABLE_4)
     assert len(calls) == 7
+
+
+def test_an_image_of_the_crops_own_size_is_neither_padded_nor_resized(model):
+    data = ragged_set([(33, 33)] * 3, seed=2)
+    for padded, resized in zip(TABLE_4, RESIZED, strict=True):
+        assert np.array_equal(*(evaluate(model, data, [one])[0] for one in (padded, resized)))
+
+
+def test_resized_is_another_measure_of_the_same_pixels(model):
+    [padded], [resized] = (evaluate(model, DATA, [rows[0]]) for rows in (TABLE_4, RESIZED))
+    assert np.array_equal(padded.sum(2), resized.sum(2)), "each image's true pixels"
+    assert np.abs(padded - resized).sum() > 100
+
+
+def test_what_is_resized_sees_the_crop_whatever_the_images_size(model):
+    seen = []
+    forward = model.coarse_logits
+    model.coarse_logits = lambda x: seen.append(tuple(x.shape[2:])) or forward(x)
+    evaluate(model, DATA, [strategy(scales=(0.5, 1.0, 1.5), whole_image="resized")])
+    assert set(seen) == {(17, 17), (33, 33), (49, 49)}
 
 
 def test_void_is_left_out(model):

@@ -6,11 +6,26 @@ from pathlib import Path
 import pytest
 
 from replication.errors import SpecError
-from replication.ledger import LEDGER, load_ledger, main, markdown
+from replication.ledger import (
+    LEDGER,
+    Point,
+    check,
+    for_tables,
+    load_ledger,
+    main,
+    matches,
+    other_tiers,
+    overrides,
+    page,
+    read_tiers,
+)
+from replication.spec import Cell, load_tables
 from replication.spec.protocol import load_protocol
 
 HERE = Path(__file__).resolve().parents[1]
 POINTS = load_ledger()
+TABLES = load_tables(HERE / "tables")
+TIERS = read_tiers(HERE / "tiers")
 
 
 def ledger_fields() -> set[str]:
@@ -20,7 +35,7 @@ def ledger_fields() -> set[str]:
 
 def test_every_field_marked_in_the_protocol_is_in_the_ledger() -> None:
     marked = ledger_fields()
-    assert len(marked) >= 11
+    assert len(marked) >= 16
     assert marked <= {point.field for point in POINTS}
 
 
@@ -42,9 +57,79 @@ def test_built_in_choices_name_a_file() -> None:
 def test_it_prints_every_point(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out
-    assert printed == markdown(POINTS) + "\n"
+    assert printed == page(POINTS, TABLES, TIERS)
     for point in POINTS:
         assert f"## {point.topic}\n" in printed and point.why in printed
+        assert all(other in printed for other in point.alternatives)
+
+
+def test_the_page_in_the_documentation_is_up_to_date(tmp_path: Path) -> None:
+    """Else: python -m replication.ledger --output docs/open-points.md"""
+    assert main(["--output", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text() == (HERE / "docs/open-points.md").read_text()
+
+
+def named(field: str) -> Point:
+    return next(point for point in POINTS if point.field == field)
+
+
+def test_where_a_field_is_overridden() -> None:
+    assert overrides(named("momentum"), TABLES, TIERS) == {}
+    # micro-dev has it from micro, where it stands.
+    assert overrides(named("bn_decay"), TABLES, TIERS) == {
+        "tiers/micro.toml": ("0.9", "0.9 in pretraining"),
+        "tiers/reduced.toml": ("0.99",),
+        "tiers/smoke.toml": ("0.9", "0.9 in pretraining"),
+    }
+    assert overrides(named("dropout"), TABLES, TIERS) == {
+        "tables/ledger.toml": ("dropout-0.5: 0.5", "dropout-none: 0.0"),
+    }
+    assert overrides(named("whole_image"), TABLES, TIERS) == {
+        "tables/ledger.toml": ("image-resized: resized",),
+    }
+
+
+def test_a_whole_tables_and_a_stages_override(tmp_path: Path) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "protocol.toml").write_text((HERE / "tables/protocol.toml").read_text())
+    text = (HERE / "tables/table06.toml").read_text()
+    text = text.replace("[training]\n", "[training]\nscale_step = 0.0\n", 1)
+    text = text.replace('split = "train"\n', 'split = "train"\nmomentum = 0.5\n', 1)
+    (folder / "table06.toml").write_text(text)
+    specs = load_tables(folder)
+    assert overrides(named("scale_step"), specs, ()) == {"tables/table06.toml": ("0.0",)}
+    assert overrides(named("momentum"), specs, ()) == {
+        "tables/table06.toml": ("0.5 in stages.coco",)
+    }
+
+
+def test_the_cells_that_points_without_a_field_name() -> None:
+    check(POINTS, TABLES)
+    (replicas,) = (point for point in POINTS if point.topic == "Asynchronous replicas")
+    assert [cell.id for table in TABLES for cell in table.cells if matches(replicas, cell)] == [
+        "replicas2", "replicas4", "replicas8", "replicas16", "replicas32",
+    ]  # fmt: skip
+    with pytest.raises(SpecError, match=r"Asynchronous replicas: cells: .*names no cell") as told:
+        check(POINTS, [table for table in TABLES if table.number != 11])
+    assert len(str(told.value).splitlines()) == 2
+
+
+def test_anothers_cells_are_not_the_papers(tmp_path: Path) -> None:
+    assert for_tables(POINTS, HERE / "tables") == POINTS
+    others = for_tables(POINTS, tmp_path)
+    assert {point.field for point in others} >= ledger_fields()
+    assert all(matches(point, Cell(id="x", table=1)) for point in others)
+
+
+def test_a_tier_with_a_mistake_does_not_keep_others_from_the_page(tmp_path: Path) -> None:
+    for path in (HERE / "tiers").glob("*.toml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "broken.toml").write_text("smary = 3\n")
+    used = next(tier for tier in TIERS if tier.name == "micro")
+    assert [tier.name for tier in other_tiers(tmp_path, used)] == [
+        tier.name for tier in TIERS if tier is not used
+    ]
 
 
 MISTAKES = [
@@ -62,6 +147,16 @@ MISTAKES = [
         "[] must be a list of at least 1, each a text",
     ),
     ('why = "Every public', 'wy = "Every public', 'unknown key; the nearest known is "why"'),
+    (
+        'field = "momentum"',
+        'field = "momentum"\ncells = ["table1/*"]',
+        '["table1/*"] cannot stand beside a field, which says it itself',
+    ),
+    (
+        'role = "imagenet"',
+        'role = "image"',
+        '"image" must be "voc", "coco", "cityscapes" or "imagenet"; the nearest is "imagenet"',
+    ),
 ]
 
 
@@ -83,7 +178,12 @@ def test_a_built_in_choice_without_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = LEDGER.read_text().replace("replication/data/batches.py", "replication/batch.py")
+    text = LEDGER.read_text().replace("prepare/coco_masks.py", "prepare/mask.py")
     Path("ledger.toml").write_text(text)
-    with pytest.raises(SpecError, match=r'where: "replication/batch\.py" must be the file'):
+    points = load_ledger(Path("ledger.toml"))
+    with pytest.raises(SpecError, match=r'where: no file "replication/data/prepare/mask\.py"$'):
+        check(points, TABLES)
+    text = LEDGER.read_text().replace('where = "tiers/paper.toml"\n', "")
+    Path("ledger.toml").write_text(text)
+    with pytest.raises(SpecError, match=r"\.where: missing; a point without a field names the"):
         load_ledger(Path("ledger.toml"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from replication.errors import SpecError
+from replication.protocol import Network
 from replication.spec import load_tables
 from tests.spec_samples import GRID, HERE, LIST, changed, folder, one  # noqa: F401
 
@@ -64,6 +65,47 @@ def test_fields_without_effect_do_not_tell_trainings_apart(folder: Path) -> None
     assert table.cell("mg111-block4").network == first.network
     assert table.cell("mg111-block4").stages == first.stages
     assert table.cell("mg111-block7").network != first.network
+
+
+def reading(folder: Path, text: str, *cells: str) -> list[Network]:
+    table = one(folder, text)
+    found = [table.cell(cell).network for cell in cells]
+    assert None not in found
+    return [network for network in found if network]
+
+
+def test_the_multi_grid_rule_has_an_effect_wherever_a_block_has_a_rate(folder: Path) -> None:
+    replaced = changed(GRID, '"resnet50"', '"resnet50"\nmulti_grid_rule = "replace"')
+    cells = ("mg111-block4", "mg121-block4", "mg111-block7")
+    # At output stride 16 unit rates of 1 take block4's 2 away.
+    assert {n.multi_grid_rule for n in reading(folder, replaced, *cells)} == {"replace"}
+    coarse = changed(replaced, '"resnet50"', '"resnet50"\noutput_stride = 32')
+    rules = [n.multi_grid_rule for n in reading(folder, coarse, *cells)]
+    assert rules == ["multiply", "multiply", "replace"]
+    # Trained without rates, evaluated with them.
+    finer = coarse + "\n[evaluation]\noutput_stride = 16\n"
+    assert {n.multi_grid_rule for n in reading(folder, finer, *cells)} == {"replace"}
+
+
+def test_aspps_rates_above_16_have_an_effect_where_they_are_used(folder: Path) -> None:
+    kept = changed(LIST, 'head = "aspp"', 'head = "aspp"\natrous_rates_at_32 = "kept"')
+    assert {n.atrous_rates_at_32 for n in reading(folder, kept, "plain", "both")} == {"halved"}
+    trained = changed(kept, 'id = "plain"', 'id = "plain"\noutput_stride = 32')
+    evaluated = changed(kept, 'id = "plain"', 'id = "plain"\nevaluation.output_stride = 32')
+    for text in (trained, evaluated):
+        rules = [n.atrous_rates_at_32 for n in reading(folder, text, "plain", "grid")]
+        assert rules == ["kept", "halved"]
+    cascade = changed(
+        changed(evaluated, 'head = "aspp"', 'head = "cascade"'), "[1, 2, 1]", "[1, 1, 1]"
+    )
+    assert reading(folder, cascade, "plain")[0].atrous_rates_at_32 == "halved"
+
+
+def test_the_label_grid_has_an_effect_without_upsampled_logits(folder: Path) -> None:
+    for upsampled, grid in (("true", "corners"), ("false", "floor")):
+        more = f'head = "aspp"\nlabel_grid = "floor"\nupsample_logits = {upsampled}'
+        table = one(folder, changed(LIST, 'head = "aspp"', more))
+        assert {s.stage.label_grid for c in table.cells for s in c.stages} == {grid}
 
 
 def test_rows_that_need_test_labels_keep_their_protocol(folder: Path) -> None:

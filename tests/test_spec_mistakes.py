@@ -39,12 +39,12 @@ MISTAKES = [
     (
         'head = "aspp"',
         'head = "aspp"\nunits = [1, 1, 1, 3]',
-        "training.units: unknown key; known: backbone, last_block, multi_grid, head, "
-        "atrous_rates, image_pooling, stride_unit, first_unit_rate, align_corners, dropout, "
-        "bn_epsilon, extra_block_gamma, data, split, output_stride, crop_size, batch_size, "
-        "iterations, learning_rate, power, momentum, weight_decay, head_learning_rate_factor, "
-        "batch_norm, frozen_bn, bn_decay, upsample_logits, loss_normalisation, scale_range, "
-        "scale_step, flip, duplicate, replicas",
+        "training.units: unknown key; known: backbone, last_block, multi_grid, multi_grid_rule, "
+        "head, atrous_rates, atrous_rates_at_32, image_pooling, stride_unit, first_unit_rate, "
+        "align_corners, dropout, bn_epsilon, extra_block_gamma, data, split, output_stride, "
+        "crop_size, batch_size, iterations, learning_rate, power, momentum, weight_decay, "
+        "head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, upsample_logits, label_grid, "
+        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas",
     ),
     (
         'head = "aspp"',
@@ -156,11 +156,11 @@ MISTAKES = [
     ),
     (
         "stages.train.learning_rate = 0.0001",
-        "stages.train.multi_grid = [1, 1, 1]",
-        "cells[2].stages.train.multi_grid: unknown key; known: data, split, output_stride, "
+        "stages.train.last_block = 4",
+        "cells[2].stages.train.last_block: unknown key; known: data, split, output_stride, "
         "crop_size, batch_size, iterations, learning_rate, power, momentum, weight_decay, "
-        "head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, upsample_logits, "
-        "loss_normalisation, scale_range, scale_step, flip, duplicate, replicas",
+        "head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, upsample_logits, label_grid, "
+        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas",
     ),
     (
         "scales = [0.5, 1.0]",
@@ -360,7 +360,9 @@ def test_two_files_with_one_number(folder: Path) -> None:
 
 def test_a_file_that_would_not_be_read(folder: Path) -> None:
     (line,) = problems(folder, GRID, "tabel03.toml")
-    assert line == "tables/tabel03.toml: must be named protocol.toml or table*.toml"
+    assert line == (
+        "tables/tabel03.toml: number: 3 must stand in a file named table*.toml; others have a name"
+    )
 
 
 def test_all_mistakes_of_all_files_at_once(folder: Path) -> None:

@@ -10,7 +10,7 @@ from replication.protocol import Network
 from replication.spec import Cell, Claim, NamedStage, Table, load_tables
 
 HERE = Path(__file__).resolve().parents[1]
-TABLES = {table.number: table for table in load_tables(HERE / "tables")}
+TABLES = {t.number: t for t in load_tables(HERE / "tables") if t.number is not None}
 CLAIMS = [(table, claim) for table in TABLES.values() for claim in table.claims]
 
 Training = tuple[Network, tuple[NamedStage, ...]]

@@ -11,7 +11,7 @@ from replication.tiers import Tier, load_tier, scale
 
 HERE = Path(__file__).resolve().parents[1]
 TIERS = HERE / "tiers"
-TABLES = {table.number: table for table in load_tables(HERE / "tables")}
+TABLES = {t.number: t for t in load_tables(HERE / "tables") if t.number is not None}
 CELLS = [cell for table in TABLES.values() for cell in table.cells]
 NAMES = sorted(path.stem for path in TIERS.glob("*.toml"))
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from replication import training
 from replication.errors import Diverged, RunError
@@ -133,6 +134,7 @@ def test_asynchronous_gradients_are_taken_on_old_weights(tmp_path):
             labels,
             upsample_logits=True,
             align_corners=True,
+            label_grid="corners",
             normalisation="valid",
         )
         gradients = torch.autograd.grad(loss, list(model.parameters()))
@@ -200,7 +202,7 @@ def test_loss_is_over_valid_pixels_or_over_all():
     logits = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(0, 3, (2, 17, 17), generator=torch.Generator().manual_seed(1))
     labels[:, :8] = 255
-    options = {"upsample_logits": True, "align_corners": True}
+    options = {"upsample_logits": True, "align_corners": True, "label_grid": "corners"}
     valid = segmentation_loss(logits, labels, normalisation="valid", **options)
     whole = segmentation_loss(logits, labels, normalisation="all", **options)
     fine = torch.nn.functional.interpolate(logits, (17, 17), mode="bilinear", align_corners=True)
@@ -214,14 +216,49 @@ def test_a_batch_of_void_has_no_loss():
     labels = torch.full((1, 9, 9), 255)
     loss = segmentation_loss(
         torch.zeros(1, 3, 3, 3), labels, upsample_logits=True, align_corners=True,
-        normalisation="valid",
+        label_grid="corners", normalisation="valid",
     )  # fmt: skip
     assert loss.item() == 0.0
 
 
 def test_without_upsampling_the_labels_are_subsampled():
     labels = torch.arange(17 * 17).reshape(1, 17, 17)
-    assert torch.equal(nearest_labels(labels, 5, 5), labels[:, ::4, ::4])
+    assert torch.equal(nearest_labels(labels, 5, 5, "corners"), labels[:, ::4, ::4])
+
+
+@pytest.mark.parametrize(("crop", "coarse"), [(17, 5), (65, 5), (513, 33), (321, 41), (20, 7)])
+def test_floor_is_torchs_nearest(crop, coarse):
+    labels = torch.arange(crop * (crop + 3)).reshape(1, crop, crop + 3)
+    expected = F.interpolate(labels[:, None].double(), size=(coarse, coarse + 1), mode="nearest")
+    found = nearest_labels(labels, coarse, coarse + 1, "floor")
+    assert torch.equal(found, expected[:, 0].long())
+    assert not torch.equal(found, nearest_labels(labels, coarse, coarse + 1, "corners"))
+
+
+def test_the_label_grid_acts_where_logits_are_not_upsampled(tmp_path):
+    """Without upsampling, the loss on the floor grid is cross entropy on torch's nearest labels."""
+    logits = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 3, (2, 33, 33), generator=torch.Generator().manual_seed(1))
+    options = {"align_corners": True, "label_grid": "floor", "normalisation": "valid"}
+    found = segmentation_loss(logits, labels, upsample_logits=False, **options)
+    coarse = F.interpolate(labels[:, None].float(), size=(5, 5), mode="nearest")[:, 0].long()
+    assert found.item() == pytest.approx(F.cross_entropy(logits, coarse).item(), rel=1e-6)
+    stages = [
+        small_stage(upsample_logits=ul, label_grid=grid, iterations=2)
+        for ul, grid in [(False, "corners"), (False, "floor"), (True, "corners"), (True, "floor")]
+    ]
+    losses = [run(tmp_path / str(i), stage)[1] for i, stage in enumerate(stages)]
+    assert losses[0] != losses[1] and losses[2] == losses[3]
+
+
+def test_a_training_pads_as_its_stage_says(tmp_path):
+    small = ragged_set([(20, 20)] * 4)  # at a scale of 0.5 to 1.5 never larger than the crop
+    stages = [
+        small_stage(padding=padding, scale_range=(0.5, 1.5), iterations=2)
+        for padding in ("bottom-right", "centre")
+    ]
+    (_, one), (_, two) = (run(tmp_path / s.padding, s, data=small) for s in stages)
+    assert one != two
 
 
 def test_duplicated_classes_stand_twice(tmp_path, monkeypatch):

@@ -334,7 +334,7 @@ def test_a_table_with_its_claims_and_notice():
     )
     assert [cell.verdict for cell in result.cells] == ["not comparable"] * 2
     assert [cell.bold for cell in result.cells] == [False, True]
-    assert [claim.verdict for claim in result.claims] == ["holds"]
+    assert [claim.verdict for claim in result.claims] == ["supported"]
     assert "tiny tier (a small network on a generated set)" in result.notice
     assert "not comparable with the published ones" in result.notice
     assert result.notes == ("a note",)
@@ -366,6 +366,21 @@ def test_layout_of_one_axis_across_and_down():
     )
     down = judge_table(table(grid=SpecGrid(rows=axis, columns=None)), tier(), {}).layout
     assert down == Rows(headings=("output stride",), rows=(("a", ("8",)), ("b", ("16",))))
+
+
+def test_a_variant_is_held_against_its_base_seed_by_seed():
+    cells = (ours("a", None), ours("b", None, against="a"), ours("c", None, against="b"))
+    # Seed 1 of the variant has no number, seed 3 of it no partner.
+    results = {
+        "a": runs(70.0, 71.0, 74.0),
+        "b": [*runs(71.0, math.nan, 72.0), SeedRun(seed=3, miou=90.0)],
+    }
+    result = judge_table(table(cells=cells, bold=None), tier(), results)
+    assert (result.cell("a").against, result.cell("a").difference) == (None, None)
+    found = result.cell("b").difference
+    assert found == Measured(seeds=(0, 2), values=(1.0, -2.0))
+    assert found.mean == -0.5 and found.sd == pytest.approx(math.sqrt(4.5))
+    assert (result.cell("c").against, result.cell("c").difference) == ("b", None)
 
 
 def test_layout_of_columns_with_ticks():

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from replication.data.cache import Pictures
 from replication.data.layouts import IGNORE_INDEX
+from replication.protocol import Padding
 
 # ImageNet's channel statistics (torchvision's convention), for pixels in 0 to 1.
 MEAN = (0.485, 0.456, 0.406)
@@ -91,33 +92,44 @@ def gather(data: Pictures, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tens
 
 
 def augment(
-    images: Tensor, masks: Tensor, sizes: Tensor, draws: Draws, crop_size: int
+    images: Tensor,
+    masks: Tensor,
+    sizes: Tensor,
+    draws: Draws,
+    crop_size: int,
+    *,
+    padding: Padding = "bottom-right",
 ) -> tuple[Tensor, Tensor]:
     """Scale, pad, crop and flip a batch in one interpolation.
 
     Takes what `gather` gives; returns images (N, 3, crop, crop), mean-subtracted, and masks
     (N, crop, crop) int64. Each image is resized by its scale (bilinear, half-pixel centres; the
-    mask by nearest), padded at the bottom and right with the mean pixel and 255 to at least the
-    crop, cropped at a random place, and flipped left-right.
+    mask by nearest), padded with the mean pixel and 255 to at least the crop, cropped at a random
+    place, and flipped left-right. `padding` "centre" puts half of it, rounded down, at the top and
+    left. Nothing that is drawn depends on it.
     """
     device, count = images.device, images.shape[0]
     scales = torch.from_numpy(draws.scales).to(device)
     scaled = (sizes.to(device) * scales[:, None]).floor().clamp(min=1)  # (n, 2)
     room = (scaled - crop_size).clamp(min=0)
     offsets = (torch.from_numpy(draws.offsets).to(device) * (room + 1)).floor()
+    if padding == "centre":
+        # A side is padded or has room, never both: the crop starts that far before the picture.
+        offsets -= ((crop_size - scaled).clamp(min=0) / 2).floor()
     steps = torch.arange(crop_size, device=device, dtype=torch.float64)
     flips = torch.from_numpy(draws.flips).to(device)[:, None]
     ys = steps[None] + offsets[:, :1]
     xs = torch.where(flips, crop_size - 1 - steps, steps) + offsets[:, 1:]
     # Positions in the source, in pixels; what lies beyond the scaled image is padding.
-    inside_y, inside_x = ys < scaled[:, :1], xs < scaled[:, 1:]
+    inside_y = (ys >= 0) & (ys < scaled[:, :1])
+    inside_x = (xs >= 0) & (xs < scaled[:, 1:])
     ratio = sizes.to(device) / scaled
     h, w = sizes[:, :1].to(device), sizes[:, 1:].to(device)
     source_y, source_x = (ys + 0.5) * ratio[:, :1], (xs + 0.5) * ratio[:, 1:]
     inside = inside_y[:, :, None] & inside_x[:, None, :]
 
-    rows = torch.minimum(source_y.floor(), h - 1).long()
-    columns = torch.minimum(source_x.floor(), w - 1).long()
+    rows = torch.minimum(source_y.floor().clamp(min=0), h - 1).long()
+    columns = torch.minimum(source_x.floor().clamp(min=0), w - 1).long()
     batch = torch.arange(count, device=device)[:, None, None]
     labels = masks[batch, rows[:, :, None], columns[:, None, :]].long()
     labels.masked_fill_(~inside, IGNORE_INDEX)

@@ -27,7 +27,7 @@ class DeepLabV3(nn.Module):
         if network.head == "aspp":
             self.aspp = ASPP(
                 features,
-                aspp_rates(network.atrous_rates, output_stride),
+                aspp_rates(network.atrous_rates, output_stride, network.atrous_rates_at_32),
                 width=network.head_width,
                 image_pooling=network.image_pooling,
                 bn_epsilon=network.bn_epsilon,
@@ -52,7 +52,9 @@ class DeepLabV3(nn.Module):
         """Use the same weights at another output stride; ASPP's rates scale along."""
         self.backbone.set_output_stride(output_stride)
         if self.aspp is not None:
-            self.aspp.set_rates(aspp_rates(self.network.atrous_rates, output_stride))
+            network = self.network
+            rates = aspp_rates(network.atrous_rates, output_stride, network.atrous_rates_at_32)
+            self.aspp.set_rates(rates)
 
     def coarse_logits(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Logits (N, num_classes, h, w) at the features' resolution.

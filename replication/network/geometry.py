@@ -12,13 +12,16 @@ replication.network.geometry` prints it. Two conventions are known:
 
 Once the features have reached the output stride, each further stride is replaced by doubling the
 rate of what follows (section 3.1). Multi-grid multiplies the rates of the three units of block4
-and later.
+and later; with multi_grid_rule="replace" its unit rates are those units' rates as they stand, at
+every output stride and in place of 1 too: (1, 1, 1) then leaves these blocks without dilation.
 """
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from replication.protocol import MultiGridRule, RatesAt32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ def geometry(
     output_stride: int,
     stride_unit: Literal["first", "last"] = "last",
     first_unit_rate: Literal["block", "previous"] = "block",
+    multi_grid_rule: MultiGridRule = "multiply",
     stem_stride: int = 4,
 ) -> tuple[Conv3x3, ...]:
     """Every 3x3 convolution of block1 to `last_block`, in order.
@@ -81,25 +85,32 @@ def geometry(
                     if stride_unit == "first":
                         block_rate = rate
                         unit_rate = rate if first_unit_rate == "block" else rate // 2
-            grid = multi_grid[unit - 1] if block >= 4 else 1
+            if block >= 4:
+                grid = multi_grid[unit - 1]
+                unit_rate = unit_rate * grid if multi_grid_rule == "multiply" else grid
             convolutions.append(
                 Conv3x3(
                     block=block,
                     unit=unit,
                     stride=stride,
-                    rate=unit_rate * grid,
+                    rate=unit_rate,
                     output_stride=reached,
                 )
             )
     return tuple(convolutions)
 
 
-def aspp_rates(atrous_rates: Sequence[int], output_stride: int) -> tuple[int, ...]:
+def aspp_rates(
+    atrous_rates: Sequence[int], output_stride: int, at_32: RatesAt32 = "halved"
+) -> tuple[int, ...]:
     """ASPP's rates, given at output stride 16, at another one: doubled at 8, halved at 32.
 
-    Halves round up (a rate is at least 1). Source: section 3.3, "the rates are doubled when
-    output stride = 8"; for 32, TF's published configuration (3, 6, 9).
+    Halves round up (a rate is at least 1). With `at_32` "kept" they stay as they are at every
+    output stride above 16. Source: section 3.3, "the rates are doubled when output stride = 8";
+    for 32, TF's published configuration (3, 6, 9).
     """
+    if at_32 == "kept" and output_stride > 16:
+        return tuple(atrous_rates)
     return tuple(max(1, (rate * 16 + output_stride // 2) // output_stride) for rate in atrous_rates)
 
 
@@ -124,6 +135,7 @@ def main() -> None:
     parser.add_argument("--output-stride", type=int, default=16)
     parser.add_argument("--stride-unit", choices=["first", "last"], default="last")
     parser.add_argument("--first-unit-rate", choices=["block", "previous"], default="block")
+    parser.add_argument("--multi-grid-rule", choices=get_args(MultiGridRule), default="multiply")
     arguments = parser.parse_args()
     try:
         convolutions = geometry(
@@ -133,6 +145,7 @@ def main() -> None:
             output_stride=arguments.output_stride,
             stride_unit=arguments.stride_unit,
             first_unit_rate=arguments.first_unit_rate,
+            multi_grid_rule=arguments.multi_grid_rule,
         )
     except ValueError as problem:
         parser.error(str(problem))

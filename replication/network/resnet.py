@@ -116,6 +116,7 @@ class ResNet(nn.Module):
             output_stride=output_stride,
             stride_unit=self.network.stride_unit,
             first_unit_rate=self.network.first_unit_rate,
+            multi_grid_rule=self.network.multi_grid_rule,
         )
         by_block = groupby(self.geometry, key=lambda conv: conv.block)
         for units, (_, convolutions) in zip(self.blocks(), by_block, strict=True):

@@ -16,6 +16,7 @@ from replication.reference.files import Failed, Measured, Reference, Run, change
 from replication.reference.findings import Finding, Status
 from replication.reference.regression import Decision, compare
 from replication.runs import Store
+from replication.spec.names import cell_name
 
 # Differing keys that a line names; the others are counted.
 NAMED = 6
@@ -63,7 +64,7 @@ def findings(check: Check) -> Iterator[Finding]:
             yield Finding(
                 status="not checked",
                 reference=check.name,
-                cell=f"table{check.reference.table}/{cell}",
+                cell=cell_name(check.reference.table, cell),
                 seeds=tuple(recorded),
                 text="the table has no such cell that could be measured; the reference has",
             )
@@ -71,7 +72,7 @@ def findings(check: Check) -> Iterator[Finding]:
         yield Finding(
             status="not checked",
             reference=check.name,
-            cell=f"table{check.reference.table}/{cell}",
+            cell=cell_name(check.reference.table, cell),
             text="the reference does not have it; record it with --update",
         )
 
@@ -112,7 +113,7 @@ class _Cell:
         self, status: Status, text: str, *seeds: int, afresh: bool | None = None
     ) -> Finding:
         """`afresh`: whether its command runs into a folder of its own; None for no command."""
-        name = f"table{self.check.reference.table}/{self.id}"
+        name = cell_name(self.check.reference.table, self.id)
         command = "" if afresh is None else self.check.command(name, max(seeds), afresh)
         return Finding(
             status=status,

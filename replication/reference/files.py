@@ -21,6 +21,7 @@ from replication.files import write_atomically
 from replication.plan import CellRun, Plan
 from replication.runs import Kind, Step, Store, differences, read_json, step_id
 from replication.spec.checks import display
+from replication.spec.names import cell_name, stem
 
 # Logged losses that are kept, the first ones: a line each 10 iterations, so 200 iterations of a
 # long training, and all of a short one.
@@ -100,7 +101,7 @@ class Reference:
     def runs(self) -> dict[str, Run]:
         """Every run by what it is called."""
         return {
-            f"table{self.table}/{cell} seed {run.seed}": run
+            f"{cell_name(self.table, cell)} seed {run.seed}": run
             for cell, runs in self.cells.items()
             for run in runs
         }
@@ -119,7 +120,7 @@ _RUN: TypeAdapter[Run] = TypeAdapter(Run)
 
 
 def path_of(folder: Path, tier: str, table: int) -> Path:
-    return folder / f"{tier}-table{table:02d}.json"
+    return folder / f"{tier}-{stem(table)}.json"
 
 
 def read(path: Path) -> Reference:
@@ -261,6 +262,7 @@ def record(plan: Plan, store: Store, *, date: str, commit: str) -> Reference:
     that was made from a checkout with uncommitted changes.
     """
     [table] = plan.tables
+    assert table.number is not None
     cells: dict[str, list[Run]] = {}
     steps: dict[str, Origin] = {}
     environments: list[Mapping[str, Any]] = []

@@ -9,10 +9,14 @@ from typing import Any
 
 from replication.results import CellResult, Grid, Measured, TableResult
 
+# Of a table with variants of cells: the differences in points, seed by seed.
+VARIANTS = ("against", "difference_mean", "difference_sd", "difference_n")
+
 
 def to_csv(result: TableResult) -> str:
     axes, values = _axes(result)
     extras = list(dict.fromkeys(name for cell in result.cells for name in cell.extra))
+    variants = any(cell.against for cell in result.cells)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -20,6 +24,7 @@ def to_csv(result: TableResult) -> str:
             *("table", "cell"),
             *axes,
             *("published", "measured_mean", "measured_sd", "n", "verdict", "reason"),
+            *(VARIANTS if variants else ()),
             *(f"{name}_{what}" for name in extras for what in ("published", "measured")),
         ]
     )
@@ -28,10 +33,11 @@ def to_csv(result: TableResult) -> str:
         further = [cell.extra.get(name) for name in extras]
         writer.writerow(
             [
-                *(result.number, cell.cell),
+                *(result.table, cell.cell),
                 *values[cell.cell],
                 *(cell.published, measured and measured.mean, measured and measured.sd),
                 *(measured.n if measured else 0, cell.verdict, cell.reason),
+                *(_variant(cell) if variants else ()),
                 *(
                     value
                     for extra in further
@@ -40,6 +46,11 @@ def to_csv(result: TableResult) -> str:
             ]
         )
     return text.getvalue()
+
+
+def _variant(cell: CellResult) -> tuple[Any, ...]:
+    found = cell.difference
+    return cell.against, found and found.mean, found and found.sd, found.n if found else 0
 
 
 def _axes(result: TableResult) -> tuple[list[str], dict[str, list[str]]]:
@@ -63,7 +74,7 @@ def _axes(result: TableResult) -> tuple[list[str], dict[str, list[str]]]:
 def to_json(result: TableResult) -> str:
     """Strict JSON: no NaN, no infinity."""
     content = {
-        "table": result.number,
+        "table": result.table,
         "title": result.title,
         "source": result.source,
         "tier": result.tier,
@@ -71,6 +82,7 @@ def to_json(result: TableResult) -> str:
         "notice": result.notice,
         "cells": [_cell(cell) for cell in result.cells],
         "claims": [asdict(claim) for claim in result.claims],
+        "open_points": [asdict(point) for point in result.open_points],
     }
     return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -87,6 +99,8 @@ def _cell(cell: CellResult) -> dict[str, Any]:
         "per_class": dict(cell.per_class),
         "extra": {name: asdict(extra) for name, extra in cell.extra.items()},
         "entered": [asdict(score) for score in cell.entered],
+        "against": cell.against,
+        "difference": cell.difference and _measured(cell.difference),
     }
 
 

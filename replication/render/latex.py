@@ -4,7 +4,9 @@ import re
 import unicodedata
 
 from replication.render.layout import Entry, Sheet, lay_out
+from replication.render.points import LEFT_OPEN, alike, some
 from replication.results import TableResult
+from replication.spec.names import stem
 
 COMMANDS = {
     "\\": r"\textbackslash{}",
@@ -50,23 +52,26 @@ ALIGN = {"left": "l", "center": "c", "right": "r"}
 
 def latex(result: TableResult) -> str:
     sheet = lay_out(result)
+    listed = "; ".join(one.plain for one in alike(result))
     below = [
         *([result.notice] if result.notice else []),
         sheet.legend,
         *result.notes,
         *(f"{cell.cell}: {cell.note}" for cell in result.cells if cell.note),
+        *([f"{LEFT_OPEN}: {listed}."] if listed else []),
     ]
+    marked = [*sheet.footnotes, *((str(n), f"left open: {one.plain}") for n, one in some(result))]
     lines = [
         r"% \usepackage{booktabs,amssymb}",
         r"\begin{table}[tbp]",
         r"\centering",
         rf"\caption{{{escape(result.title)} ({escape(result.source)}).}}",
-        rf"\label{{tab:replication-{result.number:02d}}}",
+        rf"\label{{tab:replication-{stem(result.table).removeprefix('table')}}}",
         *_tabular(sheet),
         r"\par\smallskip",
         r"\begin{minipage}{\linewidth}\footnotesize",
         *(rf"{escape(text)}\par" for text in below),
-        *(rf"\textsuperscript{{{mark}}}~{escape(text)}\par" for mark, text in sheet.footnotes),
+        *(rf"\textsuperscript{{{mark}}}~{escape(text)}\par" for mark, text in marked),
         r"\end{minipage}",
         r"\end{table}",
     ]
@@ -105,12 +110,12 @@ def _entry(entry: Entry) -> str:
     text = r"\checkmark" if entry.tick else escape(entry.text)
     if entry.bold:
         text = rf"\textbf{{{text}}}"
-    return text + rf"\textsuperscript{{{entry.mark}}}" if entry.mark else text
+    return text + rf"\textsuperscript{{{entry.marks}}}" if entry.marks else text
 
 
 def _claims(result: TableResult) -> list[str]:
     return [
-        rf"\item \textbf{{{claim.verdict}}}: ``{escape(claim.says)}'' ({escape(claim.where)}). "
-        rf"{escape(claim.basis)}"
+        rf"\item \textbf{{{claim.shown_verdict}}}: ``{escape(claim.says)}'' "
+        rf"({escape(claim.where)}). {escape(claim.basis)}"
         for claim in result.claims
     ]

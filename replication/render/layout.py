@@ -1,9 +1,10 @@
 """A table's result as rows of entries, the same for every medium."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from replication.render.points import numbers
 from replication.results import CellResult, Extra, Grid, Measured, Rows, TableResult, by_hand, words
 
 # Cells that show a word in place of a number, with the reason in a footnote.
@@ -21,6 +22,13 @@ class Entry:
     tick: bool = False
     # The letter of a footnote.
     mark: str = ""
+    # The numbers of open points that touch this cell and not all others.
+    points: tuple[int, ...] = ()
+
+    @property
+    def marks(self) -> str:
+        """All that stands raised beside it: `a`, `1,2`, `a,1`."""
+        return ",".join(part for part in (self.mark, *map(str, self.points)) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,9 @@ def lay_out(result: TableResult, *, compact: bool = False) -> Sheet:
     `compact` leaves the number of seeds to the legend where all cells share it.
     """
     counts = {cell.measured.n for cell in result.cells if cell.measured}
-    writer = _Writer(compact=compact and len(counts) <= 1, decimals=_decimals(result))
+    writer = _Writer(
+        compact=compact and len(counts) <= 1, decimals=_decimals(result), points=numbers(result)
+    )
     if isinstance(result.layout, Grid):
         return writer.grid(result, result.layout)
     return writer.rows(result, result.layout)
@@ -56,9 +66,12 @@ def _decimals(result: TableResult) -> int:
 class _Writer:
     """Collects the footnotes as it writes the entries."""
 
-    def __init__(self, *, compact: bool, decimals: int) -> None:
+    def __init__(
+        self, *, compact: bool, decimals: int, points: Mapping[str, tuple[int, ...]]
+    ) -> None:
         self.compact = compact
         self.decimals = decimals
+        self.points = points
         self.footnotes: dict[str, str] = {}
 
     def grid(self, result: TableResult, layout: Grid) -> Sheet:
@@ -106,10 +119,16 @@ class _Writer:
         """One cell a line: its axes, published, measured."""
         cells = [result.cell(cell_id) for cell_id, _ in layout.rows]
         extras = list(dict.fromkeys(name for cell in cells for name in cell.extra))
+        # A spec of one's own may have no published numbers, and have variants of cells instead.
+        published = any(cell.published is not None for cell in cells)
+        variants = any(cell.against for cell in cells)
         lines = []
         for cell, (_, values) in zip(cells, layout.rows, strict=True):
             axes = [Entry(tick=v) if isinstance(v, bool) else Entry(text=v) for v in values]
-            line = [*axes, self._published(cell), self._measured(cell)]
+            line = [*axes, *([self._published(cell)] if published else [])]
+            line.append(self._measured(cell))
+            if variants:
+                line += [Entry(text=cell.against or ""), self._difference(cell)]
             if result.comparable:
                 line.append(self._verdict(cell))
             for name in extras:
@@ -119,8 +138,11 @@ class _Writer:
             "center" if any(isinstance(values[i], bool) for _, values in layout.rows) else "left"
             for i in range(len(layout.headings))
         ]
-        headings = [*layout.headings, "published", "measured"]
-        align += ["right", "right"]
+        headings = [*layout.headings, *(["published"] if published else []), "measured"]
+        align += ["right"] * (1 + published)
+        if variants:
+            headings += ["against", "difference"]
+            align += ["left", "right"]
         if result.comparable:
             headings.append("verdict")
             align.append("left")
@@ -152,6 +174,9 @@ class _Writer:
         return Entry(text=text, bold=cell.bold)
 
     def _measured(self, cell: CellResult) -> Entry:
+        return replace(self._number(cell), points=self.points.get(cell.cell, ()))
+
+    def _number(self, cell: CellResult) -> Entry:
         if cell.verdict in EXPLAINED:
             reason = cell.reason
             if cell.measured and cell.verdict == "failed":
@@ -163,6 +188,11 @@ class _Writer:
             return Entry(text=cell.verdict)
         mark = self._mark(by_hand(cell.entered)) if cell.entered else ""
         return Entry(text=spread(cell.measured, compact=self.compact), mark=mark)
+
+    def _difference(self, cell: CellResult) -> Entry:
+        if cell.difference is None:
+            return Entry(text="–" if cell.against else "")
+        return Entry(text=spread(cell.difference, compact=self.compact, signed=True))
 
     def _verdict(self, cell: CellResult) -> Entry:
         mark = self._mark(cell.reason) if cell.verdict in TO_ACT_ON else ""
@@ -176,14 +206,15 @@ class _Writer:
         return self.footnotes[reason]
 
 
-def spread(measured: Measured, *, compact: bool = False) -> str:
+def spread(measured: Measured, *, compact: bool = False, signed: bool = False) -> str:
     """Mean ± standard deviation (seeds), or one value and that it is one."""
+    mean = f"{measured.mean:+.2f}" if signed else f"{measured.mean:.2f}"
     if measured.sd is None:
-        return f"{measured.mean:.2f}" if compact else f"{measured.mean:.2f} (1 seed)"
+        return mean if compact else f"{mean} (1 seed)"
     if compact:
         # No space after the sign: a narrow column then breaks before it.
-        return f"{measured.mean:.2f} ±{measured.sd:.2f}"
-    return f"{measured.mean:.2f} ± {measured.sd:.2f} ({measured.n})"
+        return f"{mean} ±{measured.sd:.2f}"
+    return f"{mean} ± {measured.sd:.2f} ({measured.n})"
 
 
 def _extra(extra: Extra | None, what: str) -> Entry:
@@ -195,8 +226,12 @@ def _legend(result: TableResult, *, compact: bool) -> str:
     counts = sorted({cell.measured.n for cell in result.cells if cell.measured})
     if not counts:
         return "mIoU in percent. Nothing measured yet."
+    paired = ""
+    if any(cell.difference for cell in result.cells):
+        paired = " Difference: in points, measured less the cell it is held against, seed by seed."
     if counts == [1]:
-        return "mIoU in percent. Measured: a single seed."
+        return f"mIoU in percent. Measured: a single seed.{paired}"
     if compact:
-        return f"mIoU in percent. Measured: mean ± standard deviation of {counts[0]} seeds."
-    return "mIoU in percent. Measured: mean ± standard deviation (number of seeds)."
+        what = f"mean ± standard deviation of {counts[0]} seeds"
+        return f"mIoU in percent. Measured: {what}.{paired}"
+    return f"mIoU in percent. Measured: mean ± standard deviation (number of seeds).{paired}"

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from replication.render.layout import Entry, Sheet, lay_out
+from replication.render.points import LEFT_OPEN, PAGE, Said, alike, some
 from replication.results import TableResult
+from replication.spec.names import heading
 
 RULES = {"left": ":--", "center": ":-:", "right": "--:"}
 
@@ -12,14 +14,17 @@ RULES = {"left": ":--", "center": ":-:", "right": "--:"}
 def markdown(result: TableResult) -> str:
     sheet = lay_out(result)
     blocks = [
-        f"# Table {result.number}. {escape(result.title)}",
+        f"# {heading(result.table)}. {escape(result.title)}",
         f"Source: {escape(result.source)}.",
     ]
     if result.notice:
         blocks.append(f"> **{escape(result.notice)}**")
     blocks += [_table(sheet), escape(sheet.legend)]
     blocks += [f"<sup>{mark}</sup> {escape(text)}" for mark, text in sheet.footnotes]
+    blocks += [f"<sup>{number}</sup> Left open: {_said(one)}" for number, one in some(result)]
     blocks += [escape(note) for note in _notes(result)]
+    if listed := alike(result):
+        blocks.append(f"{LEFT_OPEN}: {'; '.join(map(_said, listed))}. Reasons: [{PAGE}]({PAGE}).")
     if result.claims:
         blocks += ["## What the paper says, and what was measured", _claims(result)]
     if result.comparable:
@@ -67,7 +72,12 @@ def _entry(entry: Entry) -> str:
     text = "✓" if entry.tick else escape(entry.text)
     if entry.bold:
         text = f"**{text}**"
-    return f"{text} <sup>{entry.mark}</sup>" if entry.mark else text
+    return f"{text} <sup>{entry.marks}</sup>" if entry.marks else text
+
+
+def _said(one: Said) -> str:
+    value = f"`{one.value}`" if one.code else escape(one.value)
+    return f"{escape(one.topic)}: {value} {escape(one.rest)}".rstrip()
 
 
 def _notes(result: TableResult) -> list[str]:
@@ -77,7 +87,7 @@ def _notes(result: TableResult) -> list[str]:
 
 def _claims(result: TableResult) -> str:
     return "\n".join(
-        f"- **{claim.verdict}**: “{escape(claim.says)}” ({escape(claim.where)})  \n"
+        f"- **{claim.shown_verdict}**: “{escape(claim.says)}” ({escape(claim.where)})  \n"
         f"  {escape(claim.basis)}"
         for claim in result.claims
     )

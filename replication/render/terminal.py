@@ -9,12 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from replication.render.layout import Align, Entry, Sheet, lay_out
+from replication.render.points import COMMAND, count, some
 from replication.results import TableResult
+from replication.spec.names import heading as heading_of
 
 STYLES = {
-    "holds": "green",
+    "supported": "green",
     "reproduced": "green",
-    "fails": "red",
+    "contradicted": "red",
     "failed": "red",
     "below": "red",
     "suspect": "red",
@@ -32,18 +34,23 @@ def terminal(result: TableResult, console: Console) -> None:
     sheet = lay_out(result, compact=True)
     parts: list[Text | Table | Padding] = [
         Text(),
-        Text(f"Table {result.number}. {result.title}", style="bold"),
+        Text(f"{heading_of(result.table)}. {result.title}", style="bold"),
         Text(result.source, style="dim"),
     ]
     if result.notice:
         parts.append(Text(result.notice, style="yellow"))
     parts += [_table(sheet, console.width), Text(sheet.legend, style="dim")]
     parts += [Text(f"({mark}) {text}", style="dim") for mark, text in sheet.footnotes]
+    parts += [
+        Text(f"[{number}] left open: {one.plain}", style="dim") for number, one in some(result)
+    ]
     parts += [Text(note, style="dim") for note in result.notes]
     parts += [Text(f"{c.cell}: {c.note}", style="dim") for c in result.cells if c.note]
+    if result.open_points:
+        parts.append(Text(f"open points: {count(result)}; `{COMMAND}` has them", style="dim"))
     for claim in result.claims:
         said = Text.assemble(
-            (claim.verdict, f"bold {STYLES[claim.verdict]}"),
+            (claim.shown_verdict, f"bold {STYLES[claim.verdict]}"),
             f": “{claim.says}” ",
             (f"({claim.where})", "dim"),
         )
@@ -100,4 +107,7 @@ def _entry(entry: Entry) -> Text:
     text = Text("✓" if entry.tick else entry.text, style=style)
     if entry.bold:
         text.stylize("bold")
-    return text.append(f" ({entry.mark})") if entry.mark else text
+    if entry.mark:
+        text.append(f" ({entry.mark})")
+    # In other brackets than the letters and the seeds.
+    return text.append(f" [{','.join(map(str, entry.points))}]") if entry.points else text

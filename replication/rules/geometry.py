@@ -3,7 +3,8 @@
 A network without atrous convolution has strided to 4 * 2 ** (k - 1) pixels before block k. Held
 at an output stride, what it may no longer stride it dilates: block k has the rate
 4 * 2 ** (k - 1) / output stride, at least 1 (section 3.1). Multi-grid multiplies that from block4
-on (section 3.2); ASPP's rates, given at 16, go with 16 / output stride (section 3.3).
+on (section 3.2), or with the rule "replace" stands in its place; ASPP's rates, given at 16, go with
+16 / output stride (section 3.3), or above 16 are kept.
 
 `replication.network.geometry` builds networks; nothing of it is asked here.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from replication.protocol import Network
 from replication.rules.deviation import Deviation, some
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def expected(
 
     `network` is a recorded configuration's; `multi_grid` takes the place of its own.
     """
+    network = Network.whole(network)
     grid = multi_grid or network["multi_grid"]
     last = network["last_block"]
     found = {"backbone.stem.conv": Convolution(stride=min(network["stem_stride"], 2))}
@@ -58,7 +61,9 @@ def expected(
             stride = 2 if strides and before < output_stride else 1
             kept = network["stride_unit"] == "first" and network["first_unit_rate"] == "previous"
             reached = nominal // 2 if kept and unit == 0 and block > 1 else nominal
-            rate = max(1, reached // output_stride) * (grid[unit] if block >= 4 else 1)
+            rate = max(1, reached // output_stride)
+            if block >= 4:
+                rate = grid[unit] * (rate if network["multi_grid_rule"] == "multiply" else 1)
             name = f"backbone.block{block}.{unit}"
             found[f"{name}.conv2"] = Convolution(stride=stride, rate=rate)
             found[f"{name}.downsample.0"] = Convolution(stride=stride)
@@ -66,7 +71,8 @@ def expected(
         for branch, rate in enumerate(network["atrous_rates"], start=1):
             # Halves round up: a rate is at least 1.
             scaled = max(1, (rate * 16 * 2 + output_stride) // (2 * output_stride))
-            found[f"aspp.branches.{branch}.0"] = Convolution(rate=scaled)
+            as_at_16 = network["atrous_rates_at_32"] == "kept" and output_stride > 16
+            found[f"aspp.branches.{branch}.0"] = Convolution(rate=rate if as_at_16 else scaled)
     return found
 
 
@@ -105,7 +111,6 @@ def built(
     import torch
 
     from replication.network.deeplab import DeepLabV3
-    from replication.protocol import Network
 
     with torch.device("meta"):
         model = DeepLabV3(Network.model_validate(network), 2, first or output_stride)

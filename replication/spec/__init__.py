@@ -1,7 +1,8 @@
-"""The specs of the paper's tables: files in, cells with their whole protocol out. No torch."""
+"""The specs of tables: files in, cells with their whole protocol out. No torch."""
 
 from replication.spec.cells import Axis, Grid, id_part, text
 from replication.spec.claims import Claim
+from replication.spec.names import TableKey
 from replication.spec.protocol import NamedStage
 from replication.spec.tables import Cell, Column, Table, load_tables
 
@@ -13,6 +14,7 @@ __all__ = [
     "Grid",
     "NamedStage",
     "Table",
+    "TableKey",
     "id_part",
     "load_tables",
     "text",

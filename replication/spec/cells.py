@@ -38,6 +38,7 @@ CELL_TYPES: dict[str, Any] = {
     "note": Text,
     "unavailable": Text,
     "needs": Literal["test labels"],
+    "against": Text,
 }
 CELL_PARTS = ("evaluation", "stages", "chain")
 METHOD_KEYS = ("id", "method", "published", "also", "note")
@@ -109,12 +110,14 @@ def id_part(key: str, value: Any) -> str:
     return f"{ID_PREFIXES[key]}{shown}" if key in ID_PREFIXES else f"{key}-{shown}"
 
 
-def read_grid(place: Place, value: Any) -> tuple[Grid | None, list[Draft]]:
+def read_grid(
+    place: Place, value: Any, *, published: bool = True
+) -> tuple[Grid | None, list[Draft]]:
     """`[grid]`: `rows.FIELD` and/or `columns.FIELD`, and the matrix `published` (with one axis, a
-    list). `also.NAME` has the shape of `published`."""
+    list), which must be there unless said otherwise. `also.NAME` has the shape of `published`."""
     content = section(place, value)
     parts = ("rows", "columns", "published", "also")
-    fields(place, content, {}, required=("published",), apart=parts)
+    fields(place, content, {}, required=("published",) if published else (), apart=parts)
     before = len(place.problems)
     rows, columns = (
         _axis(place.at(name), content[name]) if name in content else None
@@ -129,7 +132,7 @@ def read_grid(place: Place, value: Any) -> tuple[Grid | None, list[Draft]]:
     if len(place.problems) > before:
         return None, []
     grid = Grid(rows=rows, columns=columns)
-    published = _numbers(place.at("published"), content.get("published"), grid, Percent)
+    stated = _numbers(place.at("published"), content.get("published"), grid, Percent)
     also = {
         name: _numbers(place.at("also").at(name), numbers, grid, float)
         for name, numbers in section(place.at("also"), content.get("also", {})).items()
@@ -145,7 +148,7 @@ def read_grid(place: Place, value: Any) -> tuple[Grid | None, list[Draft]]:
         cell = "-".join(id_part(key, one) for key, one in chosen.items())
         head = {
             "id": cell,
-            "published": published[index] if index < len(published) else None,
+            "published": stated[index] if index < len(stated) else None,
             "also": {name: numbers[index] for name, numbers in also.items() if numbers},
         }
         drafts.append(
@@ -184,7 +187,7 @@ def _numbers(place: Place, value: Any, grid: Grid, kind: Any) -> list[Any]:
     axis = grid.columns or grid.rows
     assert axis is not None
     if value is None:
-        return []  # missing, and told so
+        return []  # missing, and told so where it must be there
     if not isinstance(value, list):
         place.problem(f"{show(value)} must be a list of numbers")
         return []
@@ -209,15 +212,25 @@ def _numbers(place: Place, value: Any, grid: Grid, kind: Any) -> list[Any]:
     return found if len(found) == height * width else []
 
 
-def read_list(place: Place, value: Any, stages: Mapping[str, Any]) -> list[Draft]:
-    """`[[cells]]`: rows of ours, with the fields they change, and rows of others' methods."""
-    drafts = [_row(at, content, stages) for at, content in tables(place, value)]
+def read_list(
+    place: Place, value: Any, stages: Mapping[str, Any], *, published: bool = True
+) -> list[Draft]:
+    """`[[cells]]`: rows of ours, with the fields they change, and rows of others' methods.
+
+    Each must state its published number, unless said otherwise; others' must in any case.
+    """
+    drafts = [
+        _row(at, content, stages, published or "method" in content)
+        for at, content in tables(place, value)
+    ]
     if not drafts:
         place.problem(f"{show(value)} must have at least one cell")
     return drafts
 
 
-def _row(at: Place, content: Mapping[str, Any], stages: Mapping[str, Any]) -> Draft:
+def _row(
+    at: Place, content: Mapping[str, Any], stages: Mapping[str, Any], published: bool
+) -> Draft:
     types = {**CELL_TYPES, **TRAINING_TYPES}
     if "method" in content:
         for key in content:
@@ -226,7 +239,8 @@ def _row(at: Place, content: Mapping[str, Any], stages: Mapping[str, Any]) -> Dr
                 at.at(key).problem(f"{shown} cannot stand beside method, which is published only")
         ours = {key for key in (*types, *CELL_PARTS) if key not in METHOD_KEYS}
         content = {key: one for key, one in content.items() if key not in ours}
-    found = fields(at, content, types, required=("id", "published"), apart=CELL_PARTS)
+    required = ("id", "published") if published else ("id",)
+    found = fields(at, content, types, required=required, apart=CELL_PARTS)
     if "needs" in found and "unavailable" not in content:
         at.at("unavailable").problem(f"missing; needs = {show(found['needs'])} asks for the reason")
     inner = read_stages(at.at("stages"), content.get("stages", {}))

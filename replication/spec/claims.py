@@ -14,6 +14,9 @@ Pair = tuple[str, str]
 
 Text = Annotated[str, Field(min_length=1)]
 Points = Annotated[float, Field(gt=0, le=100)]
+# How near a gain must come to the points that the paper's sentence gives it, where nothing else is
+# declared. Two identical public trainings have come out 0.7 apart.
+ABOUT = 1.0
 KINDS: tuple[Kind, ...] = ("greater", "order", "best", "similar")
 CLAIM_TYPES: dict[str, Any] = {
     "says": Text,
@@ -42,7 +45,7 @@ class Claim:
     kind: Kind
     mode: Literal["all", "mean", "similar"]
     pairs: tuple[Pair, ...]
-    # The gain in points that the paper's sentence gives.
+    # The gain in points that the paper's sentence gives, met within `within`.
     by: float | None = None
     within: float | None = None
 
@@ -88,13 +91,14 @@ def _cells_known(
 
 def _claim(at: Place, kind: Kind, claim: Mapping[str, Any], ours: Sequence[str]) -> Claim | None:
     before = len(at.problems)
-    for key, owner in {"on_average": "greater", "among": "best", "within": "similar"}.items():
+    owners = {"on_average": "greater", "among": "best", "by": "greater"}
+    if "by" not in claim:
+        owners["within"] = "similar"
+    for key, owner in owners.items():
         if key in claim and kind != owner:
             at.at(key).problem(f"{show(claim[key])} belongs to {owner}, this claim is {kind}")
     if kind == "similar" and "within" not in claim:
         at.at("within").problem("missing; similar needs the points that count as equal")
-    if kind == "similar" and "by" in claim:
-        at.at("by").problem(f"{show(claim['by'])} is a gain; a claim of similar has none")
     pairs: tuple[Pair, ...]
     if kind == "order":
         pairs = tuple(pairwise(claim["order"]))
@@ -122,5 +126,5 @@ def _claim(at: Place, kind: Kind, claim: Mapping[str, Any], ours: Sequence[str])
         mode=mode,
         pairs=pairs,
         by=claim.get("by"),
-        within=claim.get("within"),
+        within=claim.get("within", ABOUT if "by" in claim else None),
     )

@@ -1,6 +1,6 @@
 """The protocol that every table starts from, and how a cell's changes are laid over it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,13 @@ def resolve(
             shown = f'evaluation.split = "{evaluation.split}"'
             place.problem(f'{shown} is trained on: stage {one.name} has "{one.stage.split}"')
             return None
-    return effective_network(Network(**network)), tuple(stages), evaluation
+    strides = output_strides(stages, evaluation)
+    return effective_network(Network(**network), strides), tuple(stages), evaluation
+
+
+def output_strides(stages: Iterable[NamedStage], evaluation: Evaluation) -> set[int]:
+    """Every output stride that a cell's network is used at."""
+    return {one.stage.output_stride for one in stages} | {evaluation.output_stride}
 
 
 def _same_classes(one: str, other: str) -> bool:
@@ -194,11 +200,20 @@ def _parts(split: str) -> set[str]:
     return parts | {"train", "val"} if "trainval" in parts else parts
 
 
-def effective_network(network: Network) -> Network:
-    """The network with each field that has no effect set to its plainest value."""
+def effective_network(network: Network, strides: Collection[int]) -> Network:
+    """The network with each field that has no effect at these output strides set to its plainest.
+
+    `multi_grid_rule` has one with the unit rates (1, 1, 1) too: "replace" then drops the blocks'
+    rates. It has none where no block has a rate, as at output stride 32 up to block4.
+    """
     plain: dict[str, Any] = {}
     if network.head == "cascade":
         plain |= {"atrous_rates": (), "image_pooling": False, "dropout": 0.0}
+    if network.head == "cascade" or max(strides) <= 16:
+        plain |= {"atrous_rates_at_32": "halved"}
+    # What the strides of all blocks but the last come to: 32 for block4, 256 for block7.
+    if min(strides) >= 2 ** (network.last_block + 1):
+        plain |= {"multi_grid_rule": "multiply"}
     if network.last_block == 4:
         plain |= {"extra_block_gamma": 1.0}
     if network.stride_unit == "last":
@@ -211,6 +226,8 @@ def effective_stage(stage: Stage) -> Stage:
     plain: dict[str, Any] = {"duplicate": tuple(sorted(set(stage.duplicate)))}
     if stage.batch_norm == "trained":
         plain |= {"frozen_bn": "statistics"}
+    if stage.upsample_logits:
+        plain |= {"label_grid": "corners"}
     if stage.scale_range[0] == stage.scale_range[1]:
         plain |= {"scale_step": 0.0}
     return stage.model_copy(update=plain)

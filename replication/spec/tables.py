@@ -5,13 +5,10 @@ numbers (or two axes and a matrix of numbers), and quotes the paper's claims abo
 is told with file, key, value and what is allowed, all mistakes at once. Nothing here imports torch.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from replication.errors import SpecError
 from replication.protocol import Evaluation, Network, Stage
@@ -29,6 +26,7 @@ from replication.spec.checks import (
     tables,
 )
 from replication.spec.claims import Claim, Text, read_claims
+from replication.spec.names import NAME_KEYS, TableKey, cell_name, listed, numbered, order, read_key
 from replication.spec.protocol import (
     EVALUATION_TYPES,
     MAIN_STAGE,
@@ -44,13 +42,15 @@ from replication.spec.protocol import (
 
 PROTOCOL_FILE = "protocol.toml"
 TABLE_TYPES: dict[str, Any] = {
-    "number": Annotated[int, Field(ge=1)],
     "title": Text,
     "source": Text,
     "notes": tuple[Text, ...],
     "bold": str,
 }
-TABLE_PARTS = ("training", "evaluation", "stages", "chain", "columns", "grid", "cells", "claims")
+TABLE_PARTS = (
+    *NAME_KEYS,
+    *("training", "evaluation", "stages", "chain", "columns", "grid", "cells", "claims"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Cell:
     """
 
     id: str
-    table: int
+    table: TableKey
     # What the row is called where the table names its rows; "" elsewhere.
     label: str = ""
     # The fields that tell this cell from its neighbours, for drawing.
@@ -79,13 +79,15 @@ class Cell:
     network: Network | None = None
     stages: tuple[NamedStage, ...] = ()
     evaluation: Evaluation | None = None
+    # The cell of the same table that this one is a variant of.
+    against: str | None = None
     # Every field that the table or the cell sets, and where: a tier may scale it, not set it.
     sets: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
 
     @property
     def name(self) -> str:
-        return f"table{self.table}/{self.id}"
+        return cell_name(self.table, self.id)
 
     @property
     def main(self) -> Stage | None:
@@ -132,9 +134,10 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of the paper."""
+    """One table of the paper, or a spec of one's own beside them."""
 
-    number: int
+    # The paper's number; None for a spec of one's own.
+    number: int | None
     title: str
     source: str
     notes: tuple[str, ...]
@@ -145,6 +148,13 @@ class Table:
     columns: tuple[Column, ...]
     # The cell that the paper sets in bold.
     bold: str | None
+    # Of a spec of one's own: that of its file.
+    name: str = ""
+
+    @property
+    def key(self) -> TableKey:
+        """What it goes by: its number, or else its name."""
+        return self.name if self.number is None else self.number
 
     def cell(self, cell_id: str) -> Cell:
         """The cell of that id. Raises KeyError."""
@@ -154,8 +164,8 @@ class Table:
         raise KeyError(cell_id)
 
 
-def load_tables(folder: Path, numbers: Sequence[int] | None = None) -> list[Table]:
-    """The tables of `folder` by number, or only those in `numbers`, in that order.
+def load_tables(folder: Path, keys: Sequence[TableKey] | None = None) -> list[Table]:
+    """The tables of `folder` by number, then by name; or only those in `keys`, in that order.
 
     Raises SpecError with every problem of every file, one a line.
     """
@@ -165,32 +175,31 @@ def load_tables(folder: Path, numbers: Sequence[int] | None = None) -> list[Tabl
     if not files:
         raise SpecError(f"{where}: no such folder of tables (it must hold table*.toml)")
     protocol = load_protocol(folder / PROTOCOL_FILE, problems)
-    found: dict[int, tuple[str, Table]] = {}
+    found: dict[TableKey, tuple[str, Table]] = {}
     for path in files:
         place = Place(display(path), problems=problems)
         if path.name == PROTOCOL_FILE:
             continue
-        if not re.fullmatch(r"table\w*", path.stem):
-            place.problem(f"must be named {PROTOCOL_FILE} or table*.toml")
-        elif (content := read_toml(path, place)) is not None and protocol is not None:
-            table = _table(place, content, protocol)
-            if table is not None and table.number in found:
-                other = found[table.number][0]
-                place.at("number").problem(f"{table.number} is already the number of {other}")
+        if (content := read_toml(path, place)) is not None and protocol is not None:
+            table = _table(place, path.stem, content, protocol)
+            if table is not None and table.key in found:
+                other = found[table.key][0]
+                place.at("number").problem(f"{table.key} is already the number of {other}")
             elif table is not None:
-                found[table.number] = (place.file, table)
-    for number in numbers or ():
-        if number not in found and not problems:
-            where.problem(f"no table {number}; known: {', '.join(map(str, sorted(found)))}")
+                found[table.key] = (place.file, table)
+    known = sorted(found, key=order)
+    for key in keys or ():
+        if key not in found and not problems:
+            where.problem(f"no table {key}; known: {listed(known)}")
     if problems:
         raise SpecError("\n".join(problems))
-    return [found[number][1] for number in (sorted(found) if numbers is None else numbers)]
+    return [found[key][1] for key in (known if keys is None else keys)]
 
 
-def _table(place: Place, content: Mapping[str, Any], protocol: Protocol) -> Table | None:
+def _table(place: Place, file: str, content: Mapping[str, Any], protocol: Protocol) -> Table | None:
     before = len(place.problems)
-    required = ("number", "title", "source")
-    head = fields(place, content, TABLE_TYPES, required=required, apart=TABLE_PARTS)
+    key = read_key(place, file, content)
+    head = fields(place, content, TABLE_TYPES, required=("title", "source"), apart=TABLE_PARTS)
     stages = read_stages(place.at("stages"), content.get("stages", {}))
     changes = Changes(
         training=fields(place.at("training"), content.get("training", {}), TRAINING_TYPES),
@@ -201,24 +210,27 @@ def _table(place: Place, content: Mapping[str, Any], protocol: Protocol) -> Tabl
         else None,
     )
     grid, drafts, claims = None, list[Draft](), tuple[Claim, ...]()
+    # A spec of one's own may have no published numbers beside its own.
+    published = numbered(file) and "name" not in content
     if ("grid" in content) == ("cells" in content):
         place.problem("must have either [grid] or [[cells]]")
     elif "grid" in content:
-        grid, drafts = read_grid(place.at("grid"), content["grid"])
+        grid, drafts = read_grid(place.at("grid"), content["grid"], published=published)
     else:
-        drafts = read_list(place.at("cells"), content["cells"], stages)
+        drafts = read_list(place.at("cells"), content["cells"], stages, published=published)
     ids = [draft.head.get("id") for draft in drafts]
     if drafts and None not in ids:
         claims = _check_names(place, content, head, drafts)
     columns = _columns(place.at("columns"), content.get("columns", []), stages, drafts)
     # What the parts say together is checked once each part holds.
-    if len(place.problems) > before:
+    if len(place.problems) > before or key is None:
         return None
-    cells = _resolved(place, drafts, head["number"], protocol, changes)
+    cells = _resolved(place, drafts, key, protocol, changes)
     if len(place.problems) > before:
         return None
     return Table(
-        number=head["number"],
+        number=None if isinstance(key, str) else key,
+        name=key if isinstance(key, str) else "",
         title=head["title"],
         source=head["source"],
         notes=head.get("notes", ()),
@@ -244,7 +256,18 @@ def _check_names(
         place.at("bold").problem(f'no cell "{head["bold"]}"; {nearest(head["bold"], seen)}')
     others = {draft.head["id"] for draft in drafts if "method" in draft.head}
     ours = [cell for cell in seen if cell not in others]
+    for draft in drafts:
+        if "against" in draft.head:
+            _check_against(draft, ours)
     return read_claims(place.at("claims"), content.get("claims", []), ours, others)
+
+
+def _check_against(draft: Draft, ours: Sequence[str]) -> None:
+    base, at = draft.head["against"], draft.place.at("against")
+    if base == draft.head["id"]:
+        at.problem(f'"{base}" is compared with itself')
+    elif base not in ours:
+        at.problem(f'no cell "{base}" of ours; {nearest(base, ours)}')
 
 
 def _columns(
@@ -282,13 +305,13 @@ def _columns(
 
 
 def _resolved(
-    place: Place, drafts: Sequence[Draft], number: int, protocol: Protocol, changes: Changes
+    place: Place, drafts: Sequence[Draft], key: TableKey, protocol: Protocol, changes: Changes
 ) -> list[Cell]:
     """The cells with their protocols; a contradiction that many of them share is told once."""
     cells, told = [], dict[str, list[Place]]()
     for draft in drafts:
         before = len(place.problems)
-        cells.append(_cell(place, draft, number, protocol, changes))
+        cells.append(_cell(place, draft, key, protocol, changes))
         for line in place.problems[before:]:
             told.setdefault(line.removeprefix(f"{draft.place}: "), []).append(draft.place)
         del place.problems[before:]
@@ -299,7 +322,7 @@ def _resolved(
 
 
 def _cell(
-    table_place: Place, draft: Draft, number: int, protocol: Protocol, table: Changes
+    table_place: Place, draft: Draft, key: TableKey, protocol: Protocol, table: Changes
 ) -> Cell:
     head, own = draft.head, draft.changes
     inside = draft.place
@@ -315,7 +338,7 @@ def _cell(
     network, stages, evaluation = resolved or (None, (), None)
     return Cell(
         id=head["id"],
-        table=number,
+        table=key,
         label=head.get("label", head.get("method", "")),
         axes=changed,
         method=head.get("method"),
@@ -324,6 +347,7 @@ def _cell(
         note=head.get("note"),
         unavailable=head.get("unavailable"),
         needs=head.get("needs"),
+        against=head.get("against"),
         network=network,
         stages=stages,
         evaluation=evaluation,

@@ -11,8 +11,9 @@ from replication.data.sources import MISSING, Sources
 from replication.errors import ReplicationError, RunError
 from replication.plan import CellRun, build, not_given
 from replication.runs import Step, Store, read_json
-from replication.spec import Cell, Table, load_tables
+from replication.spec import Cell, Table, TableKey, load_tables
 from replication.spec.checks import nearest
+from replication.spec.names import cell_name, listed
 from replication.tiers import Tier, load_tier, scale
 
 
@@ -29,7 +30,7 @@ class Asked:
 
     @property
     def name(self) -> str:
-        return f"table{self.cell.table}/{self.cell.id}"
+        return self.cell.name
 
 
 def asked(options: argparse.Namespace) -> Asked:
@@ -52,24 +53,24 @@ def asked(options: argparse.Namespace) -> Asked:
     )
 
 
-def server_cell(tables: Sequence[Table], number: int, name: str | None) -> tuple[Cell, Table]:
+def server_cell(tables: Sequence[Table], key: TableKey, name: str | None) -> tuple[Cell, Table]:
     """The table's cell of that name, or its only one that a test server scores."""
-    scored = [f"table{t.number}/{c.id}" for t in tables for c in t.cells if _by_server(c)]
-    table = next((one for one in tables if one.number == number), None)
+    scored = [cell.name for table in tables for cell in table.cells if _by_server(cell)]
+    table = next((one for one in tables if one.key == key), None)
     if table is None:
-        listed = ", ".join(str(one.number) for one in tables)
-        raise ReplicationError(f"--table {number}: no such table; there are {listed}")
+        there = listed(one.key for one in tables)
+        raise ReplicationError(f"--table {key}: no such table; there are {there}")
     if name is None:
         own = [cell for cell in table.cells if _by_server(cell)]
         if len(own) != 1:
             what = "no cell that" if not own else "several cells that"
             raise ReplicationError(
-                f"--table {number}: it has {what} a test server scores; "
+                f"--table {key}: it has {what} a test server scores; "
                 f"give --cell; such cells: {', '.join(scored) or 'none'}"
             )
         return own[0], table
     known = {cell.id: cell for cell in table.cells}
-    cell = known.get(name.removeprefix(f"table{number}/"))
+    cell = known.get(name.removeprefix(cell_name(key, "")))
     if cell is None:
         raise ReplicationError(f"--cell {name}: no such cell; {nearest(name, known)}")
     if not _by_server(cell):
@@ -78,7 +79,7 @@ def server_cell(tables: Sequence[Table], number: int, name: str | None) -> tuple
         else:
             why = "it is measured here; a measured cell cannot be scored by a server or by hand"
         raise ReplicationError(
-            f"table{number}/{cell.id}: {why}; test servers score {', '.join(scored)}"
+            f"{cell.name}: {why}; test servers score {', '.join(scored) or 'none'}"
         )
     return cell, table
 

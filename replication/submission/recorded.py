@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from replication.errors import RunError
 from replication.files import write_atomically
+from replication.spec.names import TableKey, cell_name
 
 NAME = "recorded.json"
 
@@ -19,7 +20,7 @@ NAME = "recorded.json"
 class Score:
     """One score: of which training and inference, how high, who says so, since when."""
 
-    table: int
+    table: TableKey
     cell: str
     seed: int
     # The training step whose predictions were scored, and the inference strategy they came from.
@@ -68,10 +69,10 @@ def enter(folder: Path, score: Score, *, replace: bool = False) -> Score | None:
         scores = read(folder)
         before = next((one for one in scores if score.replaces(one)), None)
         if before is not None and not replace:
+            name = cell_name(score.table, score.cell)
             raise RunError(
-                f"table{score.table}/{score.cell} seed {score.seed}: {before.miou:g} was entered "
-                f"on {before.date} ({before.evidence}); give --replace to put {score.miou:g} in "
-                "its place"
+                f"{name} seed {score.seed}: {before.miou:g} was entered on {before.date} "
+                f"({before.evidence}); give --replace to put {score.miou:g} in its place"
             )
         _write(folder / NAME, [*(one for one in scores if one is not before), score])
     return before

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.transforms.v2.functional import pad
 
 from replication.data.batches import Draws, augment, draw, gather, normalise, order
 from replication.data.cache import Decoded
@@ -23,14 +24,16 @@ def ragged_set(sizes, seed=0):
     )
 
 
-def reference(image, mask, scale, flip, offset, crop):
+def reference(image, mask, scale, flip, offset, crop, padding):
     """Resize, pad, crop, flip, one after the other, with torch's own operations."""
     h, w = mask.shape
     size = (int(h * scale), int(w * scale))
     x = F.interpolate(normalise(image[None]), size=size, mode="bilinear", align_corners=False)
     y = F.interpolate(mask[None, None].float(), size=size, mode="nearest-exact")
-    bottom, right = max(0, crop - size[0]), max(0, crop - size[1])
-    x, y = F.pad(x, (0, right, 0, bottom)), F.pad(y, (0, right, 0, bottom), value=255)
+    lacking = [max(0, crop - side) for side in size]
+    top, left = (one // 2 if padding == "centre" else 0 for one in lacking)
+    around = [left, top, lacking[1] - left, lacking[0] - top]  # as torchvision takes it
+    x, y = pad(x, around), pad(y, around, fill=255)
     top, left = (
         int(share * (max(0, side - crop) + 1)) for share, side in zip(offset, size, strict=True)
     )
@@ -38,12 +41,13 @@ def reference(image, mask, scale, flip, offset, crop):
     return (x.flip(3), y.flip(3)) if flip else (x, y)
 
 
+@pytest.mark.parametrize("padding", ["bottom-right", "centre"])
 @pytest.mark.parametrize("crop", [17, 33, 65])
-def test_augment_equals_resize_pad_crop_flip(crop):
+def test_augment_equals_resize_pad_crop_flip(crop, padding):
     data = ragged_set([(40, 30), (25, 50), (33, 33), (64, 20), (31, 47), (50, 50)])
     images, masks, sizes = gather(data, range(6))
     draws = draw(6, (0.5, 2.0), 0.25, True, iteration=3, seed=1)
-    x, labels = augment(images, masks, sizes, draws, crop)
+    x, labels = augment(images, masks, sizes, draws, crop, padding=padding)
     assert x.shape == (6, 3, crop, crop) and labels.shape == (6, crop, crop)
     for i in range(6):
         expected, expected_labels = reference(
@@ -53,6 +57,7 @@ def test_augment_equals_resize_pad_crop_flip(crop):
             draws.flips[i],
             draws.offsets[i],
             crop,
+            padding,
         )
         assert (x[i] - expected[0]).abs().max() < 1e-4
         assert torch.equal(labels[i], expected_labels[0, 0].long())
@@ -65,6 +70,22 @@ def test_padding_is_the_mean_pixel_and_void():
     assert (x[0, :, 10:] == 0).all() and (x[0, :, :, 12:] == 0).all()
     assert (labels[0, 10:] == 255).all() and (labels[0, :, 12:] == 255).all()
     assert (labels[0, :10, :12] == torch.from_numpy(data.mask(0))).all()
+
+
+def test_centred_padding_by_hand():
+    """10 x 12 in a crop of 17: 7 and 5 lacking, 3 and 2 of them before the picture."""
+    data = ragged_set([(10, 12)])
+    for flip in (False, True):
+        draws = Draws(scales=np.ones(1), flips=np.array([flip]), offsets=np.full((1, 2), 0.99))
+        x, labels = augment(*gather(data, [0]), draws, 17, padding="centre")
+        x, labels = (x.flip(3), labels.flip(2)) if flip else (x, labels)
+        expected = np.full((17, 17), 255)
+        expected[3:13, 2:14] = data.mask(0)
+        assert labels[0].numpy().tolist() == expected.tolist()
+        inside = torch.from_numpy(expected != 255)
+        assert (x[0][:, ~inside] == 0).all()
+        picture = normalise(torch.from_numpy(data.image(0).copy())[None])[0]
+        assert torch.allclose(x[0, :, 3:13, 2:14], picture, atol=1e-5)
 
 
 def test_every_image_once_an_epoch():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication.network.geometry import aspp_rates, describe, geometry
+from replication.network.geometry import aspp_rates, describe, geometry, main
 
 RESNET50 = (3, 4, 6, 3)
 RESNET101 = (3, 4, 23, 3)
@@ -57,6 +57,42 @@ def test_table_3_corners(last_block, multi_grid, expected):
         units=RESNET101, last_block=last_block, multi_grid=multi_grid, output_stride=16
     )
     assert {block: rates(result, block) for block in range(4, last_block + 1)} == expected
+
+
+# MMSegmentation's DeepLabv3 with "MG124": really (1, 2, 4), whatever the block's rate and unit.
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize(
+    ("stride_unit", "first_unit_rate"),
+    [("last", "block"), ("first", "block"), ("first", "previous")],
+)
+def test_multi_grid_may_replace_the_rate(output_stride, stride_unit, first_unit_rate):
+    result = geometry(
+        units=RESNET50,
+        last_block=5,
+        multi_grid=(1, 2, 4),
+        output_stride=output_stride,
+        stride_unit=stride_unit,
+        first_unit_rate=first_unit_rate,
+        multi_grid_rule="replace",
+    )
+    assert rates(result, 4) == rates(result, 5) == [1, 2, 4]
+    # block3 has no unit rates: 2 at output stride 8, where the stride before or in it is gone.
+    third = {8: [2] * 6, 16: [1] * 6, 32: [1] * 6}[output_stride]
+    if first_unit_rate == "previous":
+        third[0] = 1
+    assert rates(result, 3) == third
+
+
+def test_unit_rates_of_one_replace_too():
+    """Block4 to block7 are then left without dilation, which no paper's table means."""
+    result = geometry(
+        units=RESNET50,
+        last_block=7,
+        multi_grid=(1, 1, 1),
+        output_stride=16,
+        multi_grid_rule="replace",
+    )
+    assert {conv.rate for conv in result} == {1} and result[-1].output_stride == 16
 
 
 def test_first_unit_convention_is_torchvisions():
@@ -117,7 +153,26 @@ def test_aspp_rates_follow_the_output_stride():
     assert aspp_rates((1,), 256) == (1,)
 
 
+def test_aspp_rates_may_be_kept_above_16():
+    for output_stride in (32, 64, 256):
+        assert aspp_rates((6, 12, 18), output_stride, "kept") == (6, 12, 18)
+    assert aspp_rates((6, 12, 18), 64) == (2, 3, 5)
+    assert aspp_rates((6, 12, 18), 16, "kept") == (6, 12, 18)
+    assert aspp_rates((6, 12, 18), 8, "kept") == (12, 24, 36)
+
+
 def test_description_names_every_block():
     text = describe(geometry(units=RESNET50, last_block=5, multi_grid=(1, 2, 4), output_stride=16))
     assert text.splitlines()[3] == "block4  output stride 16   rates 2 4 8"
     assert text.splitlines()[4] == "block5  output stride 16   rates 4 8 16"
+
+
+def test_the_command_takes_every_convention(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sys.argv", ["geometry", "--multi-grid", "1", "2", "4", "--multi-grid-rule", "replace"]
+    )
+    main()
+    assert capsys.readouterr().out.splitlines()[3].endswith("rates 1 2 4")
+    monkeypatch.setattr("sys.argv", ["geometry", "--multi-grid", "1", "2", "4"])
+    main()
+    assert capsys.readouterr().out.splitlines()[3].endswith("rates 2 4 8")

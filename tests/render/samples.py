@@ -53,13 +53,17 @@ def claim(verdict: ClaimVerdict, **changes: Any) -> ClaimResult:
         "verdict": verdict,
         "pairs": (pair,),
         "basis": "b7 − b4 = +2.00 [+0.31, +3.69], 3 seeds; the paper's +7.37.",
+        "n": 3,
+        "p": 0.012,
+        "level": 0.025,
+        "smallest": 1.5,
     }
     return ClaimResult(**{**fields, **changes})
 
 
 def table(*cells: CellResult, layout: Grid | Rows, **changes: Any) -> TableResult:
     fields: dict[str, Any] = {
-        "number": 3,
+        "table": 3,
         "title": "Multi-grid and depth",
         "source": "arXiv:1706.05587, Table 3",
         "tier": "micro",
@@ -81,7 +85,7 @@ def grid_table(**changes: Any) -> TableResult:
         columns=("block4", "block7"),
         rows=(("(1, 1, 1)", ("a4", "a7")), ("(1, 2, 1)", ("b4", "b7"))),
     )
-    fields: dict[str, Any] = {"layout": layout, "claims": (claim("holds"), claim("not run"))}
+    fields: dict[str, Any] = {"layout": layout, "claims": (claim("supported"), claim("not run"))}
     cells = (
         cell("a4", 68.39, 30.0, 31.0, 32.0, per_class={"background": 80.25, "bicycle": None}),
         cell("a7", 75.76, 33.5, verdict="failed", reason="seed 1: loss is nan at iteration 17"),
@@ -98,7 +102,7 @@ def rows_table(**changes: Any) -> TableResult:
         rows=(("plain", ("(6, 12, 18)", False, False)), ("both", ("(6, 12, 18)", True, True))),
     )
     cells = (cell("plain", 76.66, 36.0, 36.5), cell("both", 79.35, 37.0, 38.0, bold=True))
-    return table(*cells, **{"number": 4, "layout": layout, **changes})
+    return table(*cells, **{"table": 4, "layout": layout, **changes})
 
 
 def wide_table() -> TableResult:
@@ -112,7 +116,7 @@ def wide_table() -> TableResult:
     ticks = (False, False, True, True, False, True)
     layout = Rows(headings=headings, rows=(("mg124", ticks), ("pooling", ticks)))
     cells = (cell("mg124", 76.58, 36.11, 36.92), cell("pooling", 77.21, 37.28, 38.16))
-    return table(*cells, number=5, layout=layout)
+    return table(*cells, table=5, layout=layout)
 
 
 def one_axis_table() -> TableResult:
@@ -124,7 +128,7 @@ def one_axis_table() -> TableResult:
         cell("r1", 77.21, 40.0, extra={"relative_time": Extra(published=1.0, measured=1.0)}),
         cell("r2", 77.15, 39.0, extra={"relative_time": Extra(published=0.5, measured=None)}),
     )
-    return table(*cells, number=11, layout=layout)
+    return table(*cells, table=11, layout=layout)
 
 
 def quoted_table() -> TableResult:
@@ -134,4 +138,4 @@ def quoted_table() -> TableResult:
         cell("psp", 85.4, verdict="published only", reason="quoted"),
         cell("jft", 86.9, verdict="unavailable", reason="JFT-300M is not public", bold=True),
     )
-    return table(*cells, number=7, layout=layout)
+    return table(*cells, table=7, layout=layout)

@@ -51,7 +51,8 @@ def test_csv_ticks_and_further_quantities():
 def test_json_has_the_agreed_keys_and_values():
     content = json.loads(to_json(grid_table()))
     assert list(content) == [
-        *("table", "title", "source", "tier", "comparable", "notice", "cells", "claims")
+        *("table", "title", "source", "tier", "comparable", "notice", "cells", "claims"),
+        "open_points",
     ]
     assert content["table"] == 3 and content["comparable"] is False
     first, failed, single, waiting = content["cells"]
@@ -72,6 +73,8 @@ def test_json_has_the_agreed_keys_and_values():
         "per_class": {"background": 80.25, "bicycle": None},
         "extra": {},
         "entered": [],
+        "against": None,
+        "difference": None,
     }
     assert failed["verdict"] == "failed" and "nan" in failed["reason"]
     assert single["measured"]["sd"] is None
@@ -80,12 +83,16 @@ def test_json_has_the_agreed_keys_and_values():
         "says": "Going deeper (r1, r2, r3) improves.",
         "where": "section 4.2",
         "kind": "greater",
-        "verdict": "holds",
+        "verdict": "supported",
         "pairs": [
             *({"a": "b7", "b": "b4", "published": 7.37, "measured": 2.0, "low": 0.31, "high": 3.69,
                "n": 3},)
         ],
         "basis": "b7 − b4 = +2.00 [+0.31, +3.69], 3 seeds; the paper's +7.37.",
+        "n": 3,
+        "p": 0.012,
+        "level": 0.025,
+        "smallest": 1.5,
     }  # fmt: skip
 
 

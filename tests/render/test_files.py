@@ -47,7 +47,9 @@ def test_a_broken_write_keeps_the_old_content(tmp_path, monkeypatch):
 
 def test_the_index_counts_and_links(tmp_path):
     results = [
-        grid_table(claims=(claim("holds"), claim("holds"), claim("fails"), claim("undecided"))),
+        grid_table(
+            claims=(claim("supported"), *map(claim, ("supported", "contradicted", "undecided")))
+        ),
         rows_table(),
         quoted_table(),
     ]
@@ -56,7 +58,7 @@ def test_the_index_counts_and_links(tmp_path):
     path = render.summary(tmp_path)
     assert path == tmp_path / "index.md"
     text = path.read_text()
-    assert "Of 4 claims: 2 hold, 1 fail, 1 undecided, 0 not run." in text
+    assert "Of 4 claims: 2 supported, 1 contradicted, 1 undecided, 0 not run." in text
     assert text.count("> **Measured at the micro tier") == 1
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -69,11 +71,11 @@ def test_the_index_counts_and_links(tmp_path):
         *("1 failed, 1 not run", "2", "1", "1", "0"),
         "[csv](table03.csv) [json](table03.json) [tex](table03.tex)",
     ]
-    found = [by_table[f"[{result.number}](table{result.number:02d}.md)"] for result in results[1:]]
+    found = [by_table[f"[{result.table}](table{result.table:02d}.md)"] for result in results[1:]]
     assert [line[2] for line in found] == ["2 of 2", "0 of 1"]
     assert [line[4] for line in found] == ["–", "1 unavailable"]
     assert found[1][3] == "–"
     for result in results:
         for kind in ("md", "csv", "json", "tex"):
-            name = f"table{result.number:02d}.{kind}"
+            name = f"table{result.table:02d}.{kind}"
             assert f"({name})" in text and (tmp_path / name).is_file()

@@ -52,7 +52,9 @@ def check(text: str) -> None:
     [
         grid_table(),
         grid_table(comparable=True, notice=""),
-        rows_table(title=NASTY, notes=(NASTY,), claims=(claim("fails", says=NASTY, basis=NASTY),)),
+        rows_table(
+            title=NASTY, notes=(NASTY,), claims=(claim("contradicted", says=NASTY, basis=NASTY),)
+        ),
         one_axis_table(),
         quoted_table(),
     ],
@@ -67,7 +69,9 @@ def test_rows_ticks_bold_and_footnotes():
     assert r"(1, 2, 1) & published & 70.20 & \textbf{76.66} \\" in text
     assert r"& measured & 31.00 $\pm$ 1.00 (3) & failed\textsuperscript{a} \\" in text
     assert r"\textsuperscript{a}~seed 1: loss is nan at iteration 17" in text
-    assert r"\item \textbf{holds}: ``Going deeper (r1, r2, r3) improves.'' (section 4.2)." in text
+    assert (
+        r"\item \textbf{supported}: ``Going deeper (r1, r2, r3) improves.'' (section 4.2)." in text
+    )
     assert r"(6, 12, 18) & \checkmark & \checkmark & \textbf{79.35}" in latex(rows_table())
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(rule) == 1

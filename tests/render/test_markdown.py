@@ -40,7 +40,7 @@ def test_title_notice_reasons_and_claims_are_said():
         "<sup>a</sup> seed 1: loss is nan at iteration 17; the other runs gave 33.50 (1 seed)"
         in text
     )
-    assert "- **holds**: “Going deeper (r1, r2, r3) improves.” (section 4.2)" in text
+    assert "- **supported**: “Going deeper (r1, r2, r3) improves.” (section 4.2)" in text
     assert "- **not run**:" in text
     assert "+2.00 \\[+0.31, +3.69\\], 3 seeds" in text
 

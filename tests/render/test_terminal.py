@@ -34,7 +34,7 @@ def test_a_grid():
     assert "31.00 ± 1.00 (3)" in text and "30.50 (1 seed)" in text
     assert "failed (a)" in text and "(a) seed 1: loss is nan at iteration 17" in text
     assert "Measured at the micro tier" in text
-    assert "holds: “Going deeper (r1, r2, r3) improves.” (section 4.2)" in text
+    assert "supported: “Going deeper (r1, r2, r3) improves.” (section 4.2)" in text
     assert "+2.00 [+0.31, +3.69], 3 seeds" in text
 
 
@@ -47,7 +47,9 @@ def test_seeds_that_all_cells_share_are_said_once():
 
 
 def test_brackets_are_text_and_not_markup():
-    text = shown(rows_table(title="[bold]x[/bold] [/]", claims=(claim("fails", says="[red]"),)))
+    text = shown(
+        rows_table(title="[bold]x[/bold] [/]", claims=(claim("contradicted", says="[red]"),))
+    )
     assert "[bold]x[/bold] [/]" in text and "“[red]”" in text
 
 

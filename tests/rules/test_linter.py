@@ -227,9 +227,7 @@ def test_a_multi_grid_that_does_not_multiply(copy, monkeypatch, cell) -> None:
 
 
 def test_aspp_rates_that_are_not_doubled(copy, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "replication.network.deeplab.aspp_rates", lambda rates, stride: tuple(rates)
-    )
+    monkeypatch.setattr("replication.network.deeplab.aspp_rates", lambda rates, *_: tuple(rates))
     frozen = step(copy, "table7/deeplabv3")
     assert frozen.config["stage"]["output_stride"] == 8
     # At output stride 16 they are what they are.

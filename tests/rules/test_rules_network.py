@@ -137,16 +137,16 @@ def test_batch_norm_is_set_up_as_the_stage_says(changes, planted, said) -> None:
 
 @pytest.mark.parametrize("first", [("last", "block"), ("first", "block"), ("first", "previous")])
 def test_the_closed_form_is_the_network_at_every_configuration(first) -> None:
-    options = product((4, 7), ((1, 1, 1), (1, 2, 4)), (8, 16, 32, 64, 256))
-    for last_block, grid, stride in options:
+    options = product((4, 7), ((1, 1, 1), (1, 2, 4)), ("multiply", "replace"), (8, 16, 32, 64, 256))
+    for last_block, grid, rule, stride in options:
         network = full_network(
             "resnet50", last_block=last_block, multi_grid=grid, stride_unit=first[0],
-            first_unit_rate=first[1],
-        ).model_dump()  # fmt: skip
+            first_unit_rate=first[1], multi_grid_rule=rule,
+        ).config()  # fmt: skip
         must = geometry.expected(network, stride)
         for conv in network_geometry.geometry(
             units=network["units"], last_block=last_block, multi_grid=grid, output_stride=stride,
-            stride_unit=first[0], first_unit_rate=first[1],
+            stride_unit=first[0], first_unit_rate=first[1], multi_grid_rule=rule,
         ):  # fmt: skip
             name = f"backbone.block{conv.block}.{conv.unit - 1}.conv2"
             assert must[name] == Convolution(stride=conv.stride, rate=conv.rate)
@@ -172,8 +172,10 @@ def test_networks_as_built_are_silent(stride, stem) -> None:
     for network in (
         small_network(**ASPP, multi_grid=(1, 2, 4), stem_stride=stem),
         small_network(last_block=7, multi_grid=(1, 2, 1), stem_stride=stem),
+        small_network(**ASPP, multi_grid=(1, 2, 4), multi_grid_rule="replace", stem_stride=stem),
+        small_network(**ASPP, atrous_rates_at_32="kept", stem_stride=stem),
     ):
-        found = network.model_dump(mode="json")
+        found = network.config()
         must = geometry.expected(found, stride)
         assert geometry.geometry(geometry.built(found, stride), must) == []
         assert geometry.geometry(geometry.built(found, stride, first=16), must) == []
@@ -198,10 +200,24 @@ def test_a_multi_grid_that_does_not_multiply(monkeypatch) -> None:
     )
 
 
-def test_aspp_rates_that_are_not_doubled_at_output_stride_8(monkeypatch) -> None:
-    monkeypatch.setattr(
-        "replication.network.deeplab.aspp_rates", lambda rates, stride: tuple(rates)
+def test_readings_of_the_paper_that_are_not_those_configured() -> None:
+    """A network built in one reading is not what the other reading's must be."""
+    replacing = small_network(**ASPP, multi_grid=(1, 2, 4), multi_grid_rule="replace")
+    must = geometry.expected(small_network(**ASPP, multi_grid=(1, 2, 4)).config(), 16)
+    assert texts(geometry.geometry(geometry.built(replacing.config(), 16), must)) == (
+        "backbone.block4.0.conv2 rate 1, backbone.block4.1.conv2 rate 2, "
+        "backbone.block4.2.conv2 rate 4 / rate 2, rate 4, rate 8"
     )
+    keeping = geometry.expected(small_network(**ASPP, atrous_rates_at_32="kept").config(), 32)
+    halving = geometry.built(small_network(**ASPP).config(), 32)
+    assert texts(geometry.geometry(halving, keeping)) == (
+        "aspp.branches.1.0 rate 3, aspp.branches.2.0 rate 6, aspp.branches.3.0 rate 9 / "
+        "rate 6, rate 12, rate 18"
+    )
+
+
+def test_aspp_rates_that_are_not_doubled_at_output_stride_8(monkeypatch) -> None:
+    monkeypatch.setattr("replication.network.deeplab.aspp_rates", lambda rates, *_: tuple(rates))
     network = small_network(**ASPP)
     assert built(network, 16) == ""
     for first in (None, 16):
