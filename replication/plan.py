@@ -203,6 +203,16 @@ def not_given(steps: Iterable[Step]) -> list[str]:
     return words + [word for one in sorted(backbones) for word in ("--weights", f"{one}=FILE")]
 
 
+def initial_weights(plan: Plan) -> dict[str, str]:
+    """The pretrained backbones that trainings start from, with their files' hashes."""
+    initial = [step.config.get("initial") for step in plan.steps.values()]
+    return {one["backbone"]: one["sha256"] for one in initial if one}
+
+
+def missing_weights(plan: Plan) -> list[str]:
+    return sorted(b for b, sha256 in initial_weights(plan).items() if sha256 == MISSING)
+
+
 def sweeps(steps: Iterable[Step]) -> list[list[Step]]:
     """Evaluations of one model on one split that can share their forward passes."""
     groups: dict[tuple[str, ...], list[Step]] = {}

@@ -2,35 +2,39 @@
 and how many seeds more the claims need.
 """
 
-import argparse
 import json
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
 from replication import arguments
+from replication.asked import Asked
 from replication.collect import on_record
 from replication.cost import Prices, last_seed
 from replication.data.sources import MISSING, Sources
-from replication.plan import RANDOM, Plan, build, not_given, overview
+from replication.plan import RANDOM, Plan, initial_weights, not_given, overview
 from replication.power import look_ahead
 from replication.render import power
 from replication.runs import Store
-from replication.spec import Table
 from replication.spec.names import cell_name
-from replication.tiers import Tier
-
-if TYPE_CHECKING:
-    from replication.rules.linter import Examination
 
 NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
 
 
-def show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
-    """Print the plan for people; `plan.overview` is the same for programs."""
+def show(asked: Asked, console: Console) -> None:
+    """Print what would run, or with --power what seeds would settle; --json is for programs."""
+    if asked.options.power:
+        _ahead(asked, console)
+    elif asked.options.json:
+        print(json.dumps(overview(asked.plan, asked.store), indent=1))
+    else:
+        _show(asked.plan, asked.store, asked.sources, console)
+
+
+def _show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
+    """The plan for people; `plan.overview` is the same for programs."""
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -52,7 +56,7 @@ def show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
         else:
             listed = ", ".join(_counted(sources, role, split) for split in splits)
             say(f"data {role:<11} {listed}  in {at}")
-    for backbone, sha256 in _initial_weights(plan).items():
+    for backbone, sha256 in initial_weights(plan).items():
         missing = f"missing: give --weights {backbone}=FILE (data_scripts/imagenet_weights.py)"
         said = {MISSING: missing, RANDOM: "none: as initialised"}
         say(f"weights {backbone:<8} {said.get(sha256, f'sha256 {sha256}')}")
@@ -125,40 +129,16 @@ def reads(plan: Plan) -> dict[str, dict[str, str]]:
     return found
 
 
-def _initial_weights(plan: Plan) -> dict[str, str]:
-    """The pretrained backbones that trainings start from, with their files' hashes."""
-    initial = [step.config.get("initial") for step in plan.steps.values()]
-    return {one["backbone"]: one["sha256"] for one in initial if one}
-
-
-def missing_weights(plan: Plan) -> list[str]:
-    return sorted(b for b, sha256 in _initial_weights(plan).items() if sha256 == MISSING)
-
-
-def ahead(
-    tables: Sequence[Table],
-    tier: Tier,
-    store: Store,
-    sources: Sources,
-    console: Console,
-    *,
-    hashes: Mapping[str, str],
-    cells: Collection[str],
-    options: argparse.Namespace,
-    examine: Callable[[Plan], Mapping[str, "Examination"]],
-) -> None:
-    """Print how many seeds the claims on these tables or cells need, from all those on record.
-
-    `hashes` are those of pretrained backbones; `examine` says what the linter holds against the
-    records.
-    """
-    last = max(tier.first_seed + tier.seeds - 1, last_seed(store) or 0)
-    plan = build(tables, tier, sources, range(tier.first_seed, last + 1), weights=hashes)
-    further = build(tables, tier, sources, [last + 1], weights=hashes)
+def _ahead(asked: Asked, console: Console) -> None:
+    """Print how many seeds the claims on these tables or cells need, from all those on record."""
+    tier, options = asked.tier, asked.options
+    last = max(tier.first_seed + tier.seeds - 1, last_seed(asked.store) or 0)
+    plan = asked.plan_of(range(tier.first_seed, last + 1))
+    further = asked.plan_of([last + 1])
     outlook = look_ahead(
-        Prices(plan=plan, further=further, store=store),
-        on_record(plan, store, {}, examine(plan)),
-        cells=cells,
+        Prices(plan=plan, further=further, store=asked.store),
+        on_record(plan, asked.store, {}, asked.examined(plan)),
+        cells=asked.cells,
         deviation=options.deviation,
     )
     words = [word for key in outlook.unknown for word in ("--table", str(key))]
@@ -169,6 +149,6 @@ def ahead(
     command = shlex.join(["python", "-m", "replication.run", *words]) if outlook.unknown else ""
     if options.json:
         found = {**asdict(outlook), "command": command}
-        print(json.dumps({**overview(plan, store), "power": found}, indent=1))
+        print(json.dumps({**overview(plan, asked.store), "power": found}, indent=1))
     else:
         power.show(outlook, console, command=command)

@@ -1,0 +1,152 @@
+"""The main job: prepare the data, run what is missing, judge, render, and say what came of it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from replication import arguments, guard, ledger, render
+from replication.asked import Asked
+from replication.collect import judged
+from replication.errors import DataError
+from replication.files import write_atomically
+from replication.plan import RANDOM, Plan, backbone_only, missing_weights, work
+from replication.progress import RunDisplay
+from replication.protocol import Network
+from replication.render.points import PAGE
+from replication.results import TableResult
+from replication.runs import Step
+from replication.submission import recorded
+from replication.tiers import Tier
+from replication.workers import Options, Summary
+from replication.workers import run as run_steps
+
+
+def run(asked: Asked, console: Console) -> int:
+    """Do what was asked; returns the exit status."""
+    options, store = asked.options, asked.store
+    store.prepare()
+    recorded.read(store.folder)  # a damaged file is better named now than after the trainings
+    _prepare_data(asked, console)
+    _account_for(asked, console)
+    summary = _run(asked, console)
+    results = judged(asked.full, store, summary.failed, asked.examined(asked.full), asked.points)
+    folder = store.folder / "tables"
+    for result in results:
+        render.terminal(result, console)
+        render.write(result, folder)
+    render.summary(folder)
+    tiers = ledger.other_tiers(options.tiers, asked.tier)
+    write_atomically(folder / PAGE, ledger.page(asked.points, asked.every, [asked.tier, *tiers]))
+    if options.all:
+        _figure4(store.folder / "figures")
+    _close(asked.plan, summary, results, folder, console)
+    if summary.interrupted:
+        return arguments.EXIT_INTERRUPTED
+    return arguments.EXIT_OK if summary.ok else arguments.EXIT_FAILED
+
+
+def _unfinished(asked: Asked) -> list[Step]:
+    open_states = ("missing", "partial")
+    return [s for s in asked.plan.steps.values() if asked.store.status(s) in open_states]
+
+
+def _prepare_data(asked: Asked, console: Console) -> None:
+    """Find, make, check and decode every split that unfinished steps read, before any training."""
+    plan, sources = asked.plan, asked.sources
+    todo = _unfinished(asked)
+    needed = {(s.config["data"]["role"], s.config["data"]["split"]): None for s in todo}
+    problems: dict[str, None] = {}
+    for backbone in missing_weights(plan):
+        problems[f"this tier starts from ImageNet weights: give --weights {backbone}=FILE"] = None
+    with console.status("") as status:
+        for role, split in needed:
+
+            def show(done: int, total: int, text: str = f"data {role} {split}") -> None:
+                if done % 100 == 0 or done == total:
+                    status.update(f"{text}: {done}/{total}")
+
+            def announce(size: str, text: str = f"data {role} {split}") -> None:
+                console.print(f"{text}: {size}", highlight=False, soft_wrap=True)
+
+            try:
+                if role == "imagenet":
+                    sources.classification(split, show)
+                else:
+                    sources.segmentation(role, split, show, announce=announce)
+            except DataError as problem:
+                problems[str(problem)] = None
+    unfinished = {step.id for step in todo}
+    if not problems:
+        runs = [run for run in plan.runs if run.evaluation and run.evaluation.id in unfinished]
+        problems |= dict.fromkeys(guard.leaks(runs, sources))
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _account_for(asked: Asked, console: Console) -> None:
+    """Say what each pretrained file gives the networks that start from it, before they train."""
+    starts = [step for step in _unfinished(asked) if step.config.get("initial")]
+    backbones = {
+        step.config["initial"]["backbone"]: step
+        for step in starts
+        if step.config["initial"]["sha256"] != RANDOM
+    }
+    if backbones:
+        from replication.network.weights import account_of_file
+
+        for backbone, step in backbones.items():
+            network = backbone_only(Network.model_validate(step.config["network"]))
+            for line in account_of_file(asked.weights[backbone], network).lines():
+                console.print(f"weights {backbone}: {line}", highlight=False, soft_wrap=True)
+
+
+def _run(asked: Asked, console: Console) -> Summary:
+    options, plan = asked.options, asked.plan
+    device = arguments.device(options.device)
+    chosen = Options(
+        device=device,
+        workers=options.workers or _workers(device, asked.tier),
+        threads=asked.tier.threads,
+        checkpoint_seconds=options.checkpoint_seconds,
+        fail_fast=options.fail_fast,
+        weights=asked.weights,
+    )
+    todo = _unfinished(asked)
+    display = RunDisplay(plan, len(plan.steps) - len(todo), console)
+    with display.expect(sum(map(work, todo))):
+        return run_steps(plan, asked.store, asked.sources, chosen, display)
+
+
+def _workers(device: str, tier: Tier) -> int:
+    """As many steps side by side as the cores have threads for; one on a GPU."""
+    return max(1, (os.cpu_count() or 1) // tier.threads) if device == "cpu" else 1
+
+
+def _figure4(folder: Path) -> None:
+    from figures.fig4 import write
+
+    write(folder)
+
+
+def _close(
+    plan: Plan, summary: Summary, results: Sequence[TableResult], folder: Path, console: Console
+) -> None:
+    """The closing summary: done, failed with its log, not run."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(
+        f"{len(summary.done)} of {len(plan.steps)} steps done ({len(summary.ran)} in this run), "
+        f"{len(summary.failed)} failed, {len(summary.not_run)} not run"
+    )
+    for id_, problem in summary.failed.items():
+        say(f"failed   {plan.labels[id_]} ({id_}): {problem}")
+    for id_, why in summary.not_run.items():
+        say(f"not run  {plan.labels[id_]}: {why}")
+    if results:
+        say(f"tables: {folder}{os.sep}*.md, .csv, .json, .tex; overview: {folder / 'index.md'}")
+    if summary.interrupted:
+        say("interrupted: run the same command again to go on from the checkpoints")
