@@ -18,7 +18,7 @@ from replication.spec.names import listed
 from replication.tiers import Tier, load_tier
 
 if TYPE_CHECKING:  # it reads records with numpy, which planning does without
-    from replication.rules.linter import Examination
+    from replication.rules.linter import Examination, Linter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +63,25 @@ class Asked:
         """What the linter says of finished steps whose numbers could be called reproduced."""
         if not self.tier.comparable:
             return {}
+        done = [id_ for id_, step in plan.steps.items() if self.store.status(step) == "done"]
+        return {id_: self._linter.examine(id_) for id_ in done}
+
+    def refuted(self) -> list[str]:
+        """What the linter holds against the plan before it is run, where numbers are compared."""
+        if not self.tier.comparable:
+            return []
+        return [
+            f"{self.plan.labels[one.step]}: {finding}"
+            for one in self._linter.before(self.plan)
+            for finding in one.findings
+            if not finding.warning
+        ]
+
+    @cached_property
+    def _linter(self) -> "Linter":
         from replication.rules.linter import Linter
 
-        linter = Linter(self.store, sources=self.sources, weights=self.weights, comparable=True)
-        done = [id_ for id_, step in plan.steps.items() if self.store.status(step) == "done"]
-        return {id_: linter.examine(id_) for id_ in done}
+        return Linter(self.store, sources=self.sources, weights=self.weights, comparable=True)
 
 
 def ask(options: argparse.Namespace) -> Asked:

@@ -9,7 +9,7 @@ from rich.console import Console
 from replication import arguments, guard, ledger, render
 from replication.asked import Asked
 from replication.collect import judged
-from replication.errors import DataError
+from replication.errors import DataError, ReplicationError
 from replication.files import write_atomically
 from replication.plan import RANDOM, Plan, backbone_only, missing_weights, work
 from replication.progress import RunDisplay
@@ -30,6 +30,8 @@ def run(asked: Asked, console: Console) -> int:
     recorded.read(store.folder)  # a damaged file is better named now than after the trainings
     _prepare_data(asked, console)
     _account_for(asked, console)
+    if problems := asked.refuted():
+        raise ReplicationError("\n".join(problems))
     summary = _run(asked, console)
     results = judged(asked.full, store, summary.failed, asked.examined(asked.full), asked.points)
     folder = store.folder / "tables"

@@ -1,0 +1,29 @@
+"""The main job: what it refuses to begin."""
+
+from pathlib import Path
+
+import pytest
+
+from replication.network import deeplab
+from replication.run import main
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def comparable(tmp_path, monkeypatch):
+    """The smoke tier, as if its numbers were compared with the paper's."""
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+    text = (HERE / "tiers" / "smoke.toml").read_text()
+    tier = tmp_path / "strict.toml"
+    tier.write_text(text.replace("comparable = false", "comparable = true"))
+    return ["--tier", str(tier), "--results", str(tmp_path / "results"), "--device", "cpu"]
+
+
+def test_a_network_that_is_not_the_papers_is_not_trained(comparable, tmp_path, monkeypatch, capsys):
+    """ASPP whose rates do not follow the output stride: seen before the first iteration."""
+    monkeypatch.setattr(deeplab, "aspp_rates", lambda rates, *_, **__: tuple(rates))
+    assert main(["--cell", "table10/train8-eval8", *comparable]) == 2
+    told = capsys.readouterr().err
+    assert "train table10/train8-eval8 on voc trainaug seed 0: geometry" in told
+    assert not list((tmp_path / "results").glob("*/steps/train-*"))
