@@ -11,14 +11,14 @@ from replication import arguments, ledger
 from replication.data.sources import Sources
 from replication.errors import ReplicationError
 from replication.plan import Plan, build
-from replication.runs import Store
+from replication.runs import Step, Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
 from replication.spec.names import listed
 from replication.tiers import Tier, load_tier
 
 if TYPE_CHECKING:  # it reads records with numpy, which planning does without
-    from replication.rules.linter import Examination, Linter
+    from replication.rules.linter import Examination, Finding, Linter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +66,19 @@ class Asked:
         done = [id_ for id_, step in plan.steps.items() if self.store.status(step) == "done"]
         return {id_: self._linter.examine(id_) for id_ in done}
 
-    def refuted(self) -> list[str]:
-        """What the linter holds against the plan before it is run, where numbers are compared."""
+    def foreseen(self) -> list["Finding"]:
+        """What the linter holds against steps that are still to run, where numbers are compared."""
         if not self.tier.comparable:
             return []
-        return [
-            f"{self.plan.labels[one.step]}: {finding}"
-            for one in self._linter.before(self.plan)
-            for finding in one.findings
-            if not finding.warning
-        ]
+        todo = {step.id for step in self.unfinished}
+        examined = [one for one in self._linter.before(self.plan) if one.step in todo]
+        return [f for one in examined for f in one.findings if not f.warning]
+
+    @property
+    def unfinished(self) -> list[Step]:
+        """The plan's steps without an outcome."""
+        waiting = ("missing", "partial")
+        return [s for s in self.plan.steps.values() if self.store.status(s) in waiting]
 
     @cached_property
     def _linter(self) -> "Linter":

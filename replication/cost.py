@@ -1,9 +1,10 @@
 """What further seeds cost: the steps that are not on record, and how long their like have taken."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from replication.errors import RunError
 from replication.plan import Plan, sweeps
@@ -68,9 +69,8 @@ class Prices:
         trainings = [step for step in steps if step.kind != "evaluate"]
         seconds = sum((self._durations.get(s.id, 0.0) * bill[s.id] for s in trainings), 0.0)
         for sweep in sweeps(evaluations):
-            # Every step of a sweep has the sweep's time on record.
-            timed = {self._durations[step.id] for step in sweep if step.id in self._durations}
-            seconds += sum(timed) * max(bill[step.id] for step in sweep)
+            times = max(bill[step.id] for step in sweep)
+            seconds += sweep_seconds(sweep, self._durations) * times
         return Cost(
             trainings=sum(bill[step.id] for step in trainings),
             evaluations=sum(bill[step.id] for step in evaluations),
@@ -92,17 +92,35 @@ class Prices:
 
     @cached_property
     def _durations(self) -> dict[str, float]:
-        """Seconds, by step id: the mean over the seeds under which its like is done."""
-        likes: dict[str, str] = {}
-        for id_, step in self._steps.items():  # parents come first
-            likes[id_] = _like(step, likes)
-        taken: dict[str, list[float]] = {}
-        for id_, step in self.plan.steps.items():
-            if self.store.status(step) == "done":
-                seconds = _seconds(step, self.store)
-                if seconds is not None:
-                    taken.setdefault(likes[id_], []).append(seconds)
-        return {id_: mean(taken[like]) for id_, like in likes.items() if like in taken}
+        return durations(self._steps, self.plan.steps.values(), self.store)
+
+
+def durations(
+    steps: Mapping[str, Step],
+    recorded: Iterable[Step],
+    store: Store,
+    counts: Callable[[Path], bool] = lambda folder: True,
+) -> dict[str, float]:
+    """Seconds of those `steps` whose like is done among the `recorded` ones, by id.
+
+    The mean over the seeds under which it is. `steps` has parents first, and the recorded ones;
+    `counts` is asked of a record's folder whether its time is one that would be taken here.
+    """
+    likes: dict[str, str] = {}
+    for id_, step in steps.items():
+        likes[id_] = _like(step, likes)
+    taken: dict[str, list[float]] = {}
+    for step in recorded:
+        if store.status(step) == "done" and counts(store.path(step.id)):
+            seconds = record_seconds(store.path(step.id), step)
+            if seconds is not None:
+                taken.setdefault(likes[step.id], []).append(seconds)
+    return {id_: mean(taken[like]) for id_, like in likes.items() if like in taken}
+
+
+def sweep_seconds(sweep: Iterable[Step], seconds: Mapping[str, float]) -> float:
+    """Of evaluations that are made together: every step has the sweep's time on record."""
+    return sum({seconds[step.id] for step in sweep if step.id in seconds})
 
 
 def union(bills: Iterable[Bill]) -> Bill:
@@ -121,7 +139,7 @@ def _like(step: Step, likes: Mapping[str, str]) -> str:
     return json.dumps([step.kind, config, parent], sort_keys=True)
 
 
-def _seconds(step: Step, store: Store) -> float | None:
+def record_seconds(folder: Path, step: Step) -> float | None:
     """How long a finished step took, or None where its record does not say.
 
     The outcome times the process that ended the step. Where that went on from a checkpoint, the
@@ -129,7 +147,7 @@ def _seconds(step: Step, store: Store) -> float | None:
     """
     from replication.finished import Finished  # here: it reads records with numpy
 
-    record = Finished(folder=store.path(step.id))
+    record = Finished(folder=folder)
     seconds: float | None = record.outcome.get("seconds")
     if step.kind == "evaluate" or not (record.folder / "log.jsonl").is_file():
         return seconds

@@ -30,7 +30,6 @@ def describe(device: str) -> dict[str, Any]:
     import torchvision
 
     on_gpu = device.startswith("cuda")
-    cpu = _cpu()
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -39,8 +38,8 @@ def describe(device: str) -> dict[str, Any]:
         "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "machine": platform.machine(),
-        "processor": cpu.get("model name") or platform.processor() or platform.machine(),
-        "vectors": _vectors(cpu.get("flags") or cpu.get("Features") or ""),
+        "processor": processor(),
+        "vectors": vectors(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "kernel_settings": {name: os.environ[name] for name in KERNEL_SETTINGS & os.environ.keys()},
         "threads": torch.get_num_threads(),
@@ -95,5 +94,13 @@ def _cpu() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
-def _vectors(flags: str) -> str:
+def processor() -> str:
+    """The processor's own name, as far as the machine tells it."""
+    return _cpu().get("model name") or platform.processor() or platform.machine()
+
+
+def vectors() -> str:
+    """Its vector instructions, in order."""
+    cpu = _cpu()
+    flags = cpu.get("flags") or cpu.get("Features") or ""
     return " ".join(sorted(flag for flag in flags.split() if flag.startswith(VECTORS)))

@@ -17,5 +17,9 @@ class RunError(ReplicationError):
     """A results folder, record or checkpoint that cannot be used as it is."""
 
 
+class OutOfMemory(ReplicationError):
+    """A step that the device's memory does not hold; the text says what would fit."""
+
+
 class Diverged(ReplicationError):
     """The loss left the finite numbers; the text names the iteration."""

@@ -299,7 +299,7 @@ def _sweep(
         try:
             for batch in predict(model, data, strategies):
                 for confusion, predicted in zip(confusions, batch.by_strategy, strict=True):
-                    confusion += count(predicted, batch.masks, classes).sum(0, dtype=np.int64)
+                    confusion += count(predicted, batch.masks, classes).sum(0).cpu().numpy()
                 for row, i in enumerate(batch.images):
                     if data.ids[i] in drawn:
                         h, w = batch.sizes[row].tolist()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from replication.arithmetic import arithmetic, moved, products
 from replication.data.batches import gather, normalise
 from replication.data.cache import Pictures
 from replication.data.layouts import IGNORE_INDEX
@@ -18,7 +19,7 @@ from replication.network.aspp import upsample
 from replication.protocol import Evaluation
 
 # Pixels in one batch of images. On a CPU small batches stay in its cache
-# (benchmarks/evaluation.py measures what that is worth).
+# (benchmarks/evaluation.py measures what that is worth); benchmarks/gpu.py tries others on a GPU.
 BATCH_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 20}
 
 
@@ -101,11 +102,17 @@ def evaluate(
     if not data.labelled:
         raise DataError(f"split {data.split!r} has no masks: it can be predicted, not evaluated")
     classes = model.num_classes
-    counts = [np.zeros((len(data), classes, classes), dtype=np.int32) for _ in strategies]
+    images: list[int] = []
+    found: list[Tensor] = []
     for batch in predict(model, data, strategies, progress=progress):
-        for into, predicted in zip(counts, batch.by_strategy, strict=True):
-            into[batch.images] = count(predicted, batch.masks, classes)
-    return counts
+        counted = [count(predicted, batch.masks, classes) for predicted in batch.by_strategy]
+        found.append(torch.stack(counted))
+        images += batch.images
+    # The counts are small, and stay on the device until the end: the host waits for it once.
+    by_batch = torch.cat(found, 1).cpu().numpy()
+    counts = np.empty_like(by_batch)
+    counts[:, images] = by_batch
+    return list(counts)
 
 
 @torch.inference_mode()
@@ -119,47 +126,75 @@ def predict(
     """Every image's classes under every strategy, batch by batch, images of one size together.
 
     A strategy's result is the argmax of its summed class probabilities over scales and flips, at
-    each image's own size. Strategies that need the same forward pass share it; all have one crop
-    and one way to make it of a whole image.
+    each image's own size. Strategies that need the same forward pass share it; all have one crop,
+    one way to make it of a whole image, and one arithmetic. Raises RunError where that is not the
+    device's.
     """
     model.eval()
     device = next(model.parameters()).device
     trained_at = model.output_stride
-    ((crop_size, whole_image),) = {(one.crop_size, one.whole_image) for one in strategies}
+    ((crop_size, whole_image, precision, deterministic),) = {
+        (one.crop_size, one.whole_image, one.precision, one.deterministic) for one in strategies
+    }
     resized = (crop_size, crop_size) if whole_image == "resized" else None
     done, pixels = 0, BATCH_PIXELS.get(device.type, 1 << 20)
     for batch, (height, width) in _batches(data, resized, crop_size, model.size_step, pixels):
         images, masks, sizes = gather(data, batch)
-        x = _pad(images.to(device), sizes, height, width)
-        summed: list[Tensor | None] = [None] * len(strategies)
-        for output_stride, scale, flipped in passes(strategies):
-            model.set_output_stride(output_stride)
-            probabilities = _probabilities(model, x, resized, scale, flipped)
-            for i, one in enumerate(strategies):
-                wanted = one.output_stride == output_stride and scale in one.scales
-                if wanted and (one.flip or not flipped):
-                    before = summed[i]
-                    summed[i] = probabilities if before is None else before + probabilities
-        predicted = []
-        for total in summed:
-            assert total is not None
-            predicted.append(total.argmax(1)[:, : masks.shape[1], : masks.shape[2]])
+        x = _pad(moved(images, device), moved(sizes, device), height, width)
+        # Around each batch: what the caller does between two of them is not of this arithmetic.
+        with (
+            arithmetic(device, precision, deterministic=deterministic, one_size=False),
+            products(device, precision),
+        ):
+            summed = _sweep(model, x, strategies, resized)
+        h, w = masks.shape[1:]
+        predicted = tuple(total.argmax(1)[:, :h, :w] for total in summed)
         yield Predicted(
-            images=batch, sizes=sizes, masks=masks.to(device), by_strategy=tuple(predicted)
+            images=batch, sizes=sizes, masks=moved(masks, device), by_strategy=predicted
         )
         done += len(batch)
         progress(done, len(data))
     model.set_output_stride(trained_at)
 
 
-def count(predicted: Tensor, masks: Tensor, classes: int) -> NDArray[np.int32]:
-    """Confusion counts (N, classes, classes) of predictions and masks (N, h, w) without 255."""
+def _sweep(
+    model: Segmenter, x: Tensor, strategies: Sequence[Evaluation], resized: tuple[int, int] | None
+) -> list[Tensor]:
+    """Each strategy's summed class probabilities (N, C, H, W) of one batch."""
+    summed: dict[int, Tensor] = {}
+    for output_stride, scale, flipped in passes(strategies):
+        model.set_output_stride(output_stride)
+        probabilities = _probabilities(model, x, resized, scale, flipped)
+        for i, one in enumerate(strategies):
+            wanted = one.output_stride == output_stride and scale in one.scales
+            if wanted and (one.flip or not flipped):
+                summed[i] = summed[i] + probabilities if i in summed else probabilities
+    return [summed[i] for i in range(len(strategies))]
+
+
+def count(predicted: Tensor, masks: Tensor, classes: int) -> Tensor:
+    """Confusion counts (N, classes, classes) of predictions and masks (N, h, w) without 255.
+
+    Of int32, on the device of the predictions.
+    """
     n = masks.shape[0]
     valid = masks != IGNORE_INDEX
     image = torch.arange(n, device=masks.device)[:, None, None].expand_as(masks)
     cell = (image * classes + masks.long()) * classes + predicted
-    counted = torch.bincount(cell[valid], minlength=n * classes * classes)
-    return counted.reshape(n, classes, classes).cpu().numpy().astype(np.int32)
+    histogram = _scattered if cell.is_cuda else _binned
+    return histogram(cell, valid, n * classes * classes).reshape(n, classes, classes)
+
+
+def _binned(cell: Tensor, valid: Tensor, size: int) -> Tensor:
+    return torch.bincount(cell[valid], minlength=size).int()
+
+
+def _scattered(cell: Tensor, valid: Tensor, size: int) -> Tensor:
+    """The same where bincount, and indexing by a mask, would wait to be told their sizes."""
+    kept = torch.where(valid, cell, size).flatten()
+    counted = torch.zeros(size + 1, dtype=torch.int32, device=cell.device)
+    one = torch.ones((), dtype=torch.int32, device=cell.device)
+    return counted.scatter_add_(0, kept, one.expand_as(kept))[:size]
 
 
 def _batches(
@@ -184,7 +219,7 @@ def _pad(images: Tensor, sizes: Tensor, height: int, width: int) -> Tensor:
     x = normalise(images)
     rows = torch.arange(x.shape[2], device=x.device)[None, :, None]
     columns = torch.arange(x.shape[3], device=x.device)[None, None, :]
-    h, w = (sizes.to(x.device)[:, axis, None, None] for axis in (0, 1))
+    h, w = (sizes[:, axis, None, None] for axis in (0, 1))
     x = x * ((rows < h) & (columns < w))[:, None]
     padding = (0, width - x.shape[3], 0, height - x.shape[2])
     return torch.nn.functional.pad(x, padding).contiguous(memory_format=torch.channels_last)

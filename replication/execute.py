@@ -1,5 +1,6 @@
 """Run one job: a pretraining, a training stage, or a sweep of evaluations over one model."""
 
+import gc
 import json
 import re
 import time
@@ -15,8 +16,11 @@ import torch
 from replication.checkpoints import read_tensors, write_tensors
 from replication.data.sources import Sources
 from replication.environment import describe
-from replication.errors import Diverged, RunError
+from replication.errors import Diverged, OutOfMemory, RunError
 from replication.evaluation import evaluate
+from replication.forecast import memory
+from replication.forecast.devices import main_memory
+from replication.forecast.pictures import Splits
 from replication.metrics import iou, mean_iou
 from replication.network.deeplab import DeepLabV3, build, build_classifier
 from replication.network.weights import Account, load, load_backbone, replicate_block4
@@ -44,6 +48,14 @@ class Context:
     should_stop: Callable[[], bool]
 
 
+# What torch and the libraries below it say, in errors of no class of their own, where an allocation
+# failed.
+NO_MEMORY = (
+    "you tried to allocate", "can't allocate memory", "CUDA out of memory",
+    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+
+
 class Busy(Exception):
     """Another process is at this job."""
 
@@ -51,7 +63,9 @@ class Busy(Exception):
 def run_job(steps: Sequence[Step], context: Context) -> list[str]:
     """Run the job's steps that are not done; returns their ids.
 
-    Raises Busy if another process holds one of them.
+    Raises Busy if another process holds one of them, and OutOfMemory. A training that diverged is
+    a result, and recorded as failed; memory is the machine's matter: what was begun stays to be
+    gone on with, from its checkpoint, where there is more.
     """
     torch.set_num_threads(context.threads)
     with ExitStack() as stack:
@@ -66,6 +80,7 @@ def run_job(steps: Sequence[Step], context: Context) -> list[str]:
         for folder in folders.values():
             write_json(folder / "environment.json", describe(context.device))
         started = time.monotonic()
+        lacking = ""
         try:
             if todo[0].kind == "evaluate":
                 outcomes = _evaluate(todo, folders, context)
@@ -77,10 +92,44 @@ def run_job(steps: Sequence[Step], context: Context) -> list[str]:
             for step in todo:
                 context.store.finish(step, {"status": "failed", "error": str(failure)})
             raise
+        except (MemoryError, RuntimeError) as failure:
+            if not lacks_memory(failure):
+                raise
+            lacking = _lacking(todo, context)
+        if lacking:
+            # Out here nothing refers to the failed job's tensors any more: the next one needs them.
+            gc.collect()
+            if context.device != "cpu":
+                torch.cuda.empty_cache()
+            raise OutOfMemory(lacking)
         seconds = round(time.monotonic() - started, 3)
         for step, outcome in zip(todo, outcomes, strict=True):
             context.store.finish(step, {"status": "done", "seconds": seconds, **outcome})
         return [step.id for step in todo]
+
+
+def lacks_memory(problem: Exception) -> bool:
+    """Whether an error means that memory, the device's or the machine's, did not suffice."""
+    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(text in str(problem) for text in NO_MEMORY)
+
+
+def _lacking(steps: Sequence[Step], context: Context) -> str:
+    """What a job that ran out of memory needs, and what would fit."""
+    role, split = (steps[0].config["data"][key] for key in ("role", "split"))
+    if context.device == "cpu":
+        kind, available = "cpu", main_memory()
+    else:
+        kind, available = "cuda", float(torch.cuda.get_device_properties(0).total_memory)
+    data = Splits(context.sources).of(role, split)
+    configs = [step.config for step in steps]
+    if steps[0].kind == "evaluate":
+        needed = memory.of_sweep(configs, data.classes, data.sizes, kind).total
+        there = f", the device has {memory.gigabytes(available)}" if available else ""
+        return f"out of memory (needs about {memory.gigabytes(needed)}{there})"
+    advice = memory.what_would_fit(configs[0], data.classes, kind, available)
+    return f"out of memory {advice}"
 
 
 def _reporter(folder: Path, context: Context) -> Callable[[Report], None]:
@@ -112,7 +161,7 @@ def _pretrain(step: Step, folder: Path, context: Context) -> dict[str, Any]:
     seed = step.config["seed"]
     generator = torch.Generator().manual_seed(seed)
     model = build_classifier(network, len(data.classes), protocol.output_stride, generator)
-    _place(model, context.device)
+    place(model, context.device)
     pretrain(
         model,
         protocol,
@@ -138,7 +187,7 @@ def _train(step: Step, folder: Path, context: Context) -> dict[str, Any]:
     write_json(folder / "weights-account.json", account)
     write_json(folder / "geometry.json", to_json(laid(model)))
     (folder / "images.txt").write_text("\n".join(data.ids) + "\n")
-    _place(model, context.device)
+    place(model, context.device)
     train(
         model,
         stage,
@@ -208,7 +257,7 @@ def _evaluate(
     account = load(model, _weights(context.store, steps[0].parent))
     if account.missing or account.mismatched:
         raise RunError(f"{steps[0].parent}: its weights do not fit this set's classes ({account})")
-    _place(model, context.device)
+    place(model, context.device)
 
     def progress(done: int, total: int) -> None:
         context.progress(done, total, {})
@@ -238,7 +287,8 @@ def _evaluate(
     return outcomes
 
 
-def _place(model: torch.nn.Module, device: str) -> None:
+def place(model: torch.nn.Module, device: str) -> None:
+    """Move a model to the device, in the memory layout that its convolutions are quickest in."""
     model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

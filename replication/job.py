@@ -11,15 +11,16 @@ from replication.asked import Asked
 from replication.collect import judged
 from replication.errors import DataError, ReplicationError
 from replication.files import write_atomically
+from replication.forecast import shown as forecast
+from replication.forecast.devices import here
+from replication.forecast.outlook import outlook
 from replication.plan import RANDOM, Plan, backbone_only, missing_weights, work
 from replication.progress import RunDisplay
 from replication.protocol import Network
 from replication.render.points import PAGE
 from replication.results import TableResult
-from replication.runs import Step
 from replication.submission import recorded
-from replication.tiers import Tier
-from replication.workers import Options, Summary
+from replication.workers import Job, Options, Summary
 from replication.workers import run as run_steps
 
 
@@ -30,8 +31,7 @@ def run(asked: Asked, console: Console) -> int:
     recorded.read(store.folder)  # a damaged file is better named now than after the trainings
     _prepare_data(asked, console)
     _account_for(asked, console)
-    if problems := asked.refuted():
-        raise ReplicationError("\n".join(problems))
+    _foresee(asked, console)
     summary = _run(asked, console)
     results = judged(asked.full, store, summary.failed, asked.examined(asked.full), asked.points)
     folder = store.folder / "tables"
@@ -49,15 +49,10 @@ def run(asked: Asked, console: Console) -> int:
     return arguments.EXIT_OK if summary.ok else arguments.EXIT_FAILED
 
 
-def _unfinished(asked: Asked) -> list[Step]:
-    open_states = ("missing", "partial")
-    return [s for s in asked.plan.steps.values() if asked.store.status(s) in open_states]
-
-
 def _prepare_data(asked: Asked, console: Console) -> None:
     """Find, make, check and decode every split that unfinished steps read, before any training."""
     plan, sources = asked.plan, asked.sources
-    todo = _unfinished(asked)
+    todo = asked.unfinished
     needed = {(s.config["data"]["role"], s.config["data"]["split"]): None for s in todo}
     problems: dict[str, None] = {}
     for backbone in missing_weights(plan):
@@ -89,7 +84,7 @@ def _prepare_data(asked: Asked, console: Console) -> None:
 
 def _account_for(asked: Asked, console: Console) -> None:
     """Say what each pretrained file gives the networks that start from it, before they train."""
-    starts = [step for step in _unfinished(asked) if step.config.get("initial")]
+    starts = [step for step in asked.unfinished if step.config.get("initial")]
     backbones = {
         step.config["initial"]["backbone"]: step
         for step in starts
@@ -104,26 +99,50 @@ def _account_for(asked: Asked, console: Console) -> None:
                 console.print(f"weights {backbone}: {line}", highlight=False, soft_wrap=True)
 
 
+def _foresee(asked: Asked, console: Console) -> None:
+    """What the linter would hold against finished records, before days are spent on them.
+
+    A network that is not the paper's is a mistake, and stops here; a split that is not the official
+    one may be all that a user has, and is told.
+    """
+    problems = []
+    for finding in asked.foreseen():
+        line = f"{asked.plan.labels[finding.step]}: {finding}"
+        if finding.rule == "split size":
+            text = f"warning: {line}; its cells will be suspect"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            problems.append(line)
+    if problems:
+        raise ReplicationError("\n".join(problems))
+
+
 def _run(asked: Asked, console: Console) -> Summary:
     options, plan = asked.options, asked.plan
     device = arguments.device(options.device)
+    place = here(device, asked.tier.threads)
+    workers = options.workers or place.workers
     chosen = Options(
         device=device,
-        workers=options.workers or _workers(device, asked.tier),
+        workers=workers,
         threads=asked.tier.threads,
         checkpoint_seconds=options.checkpoint_seconds,
         fail_fast=options.fail_fast,
         weights=asked.weights,
     )
-    todo = _unfinished(asked)
-    display = RunDisplay(plan, len(plan.steps) - len(todo), console)
-    with display.expect(sum(map(work, todo))):
+    ahead = outlook(plan, asked.store, asked.sources, place, workers=workers)
+    for line in forecast.shortened(forecast.warnings(ahead, workers)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def cost(job: Job) -> float:
+        """Seconds; or, on a device of which nothing is known, the plan's own weights."""
+        return work(*job) if ahead.untimed else ahead.seconds(job)
+
+    done = len(plan.steps) - len(asked.unfinished)
+    with RunDisplay(plan, done, console, cost).expect(
+        sum(cost(one.job) for one in ahead.expected)
+    ) as display:
         return run_steps(plan, asked.store, asked.sources, chosen, display)
-
-
-def _workers(device: str, tier: Tier) -> int:
-    """As many steps side by side as the cores have threads for; one on a GPU."""
-    return max(1, (os.cpu_count() or 1) // tier.threads) if device == "cpu" else 1
 
 
 def _figure4(folder: Path) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from replication.data.sources import MISSING, Sources
+from replication.forecast.effort import weight
 from replication.protocol import Evaluation, Network
 from replication.runs import Status, Step, Store
 from replication.spec import Cell, Table, TableKey
@@ -16,8 +17,6 @@ from replication.tiers import Tier, scale
 PRETRAINING_SEED = 0
 # In the place of a weight file's hash: the backbone starts as initialised.
 RANDOM = "random"
-# Images of an evaluation split, for rough weights only.
-TYPICAL_IMAGES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,29 +217,19 @@ def sweeps(steps: Iterable[Step]) -> list[list[Step]]:
     groups: dict[tuple[str, ...], list[Step]] = {}
     for step in steps:
         evaluation, data = Evaluation.whole(step.config["evaluation"]), step.config["data"]
-        size = (str(evaluation["crop_size"]), evaluation["whole_image"])
-        key = (str(step.parent), data["fingerprint"], *size)
+        shared = ("crop_size", "whole_image", "precision", "deterministic")
+        key = (str(step.parent), data["fingerprint"], *(str(evaluation[one]) for one in shared))
         groups.setdefault(key, []).append(step)
     return list(groups.values())
 
 
-def work(step: Step) -> float:
-    """A step's rough cost in arbitrary units, to weigh steps against each other while they run.
+@cache
+def work(*job: Step) -> float:
+    """A job's rough cost in arbitrary units, to weigh jobs against each other.
 
-    Pixels through the network, three times for a training's forward and backward pass. The stem
-    to block3 cost about as much as two of the later blocks at output stride 16.
+    Counted FLOPs and bytes; evaluations in one sweep share their passes. `forecast` has seconds.
     """
-    if step.kind == "evaluate":
-        protocol = step.config["evaluation"]
-        passes = sum(scale**2 for scale in protocol["scales"]) * (1 + protocol["flip"])
-        images = TYPICAL_IMAGES * passes
-    else:
-        protocol = step.config["stage" if step.kind == "train" else "pretraining"]
-        images = 3.0 * protocol["iterations"] * protocol["batch_size"]
-    network = step.config["network"]
-    deep = network["last_block"] - 3 + 1.5 * (network["head"] == "aspp")
-    density = (16 / protocol["output_stride"]) ** 2
-    return float(images * protocol["crop_size"] ** 2 * (2 + deep * density))
+    return weight([step.config for step in job])
 
 
 def overview(plan: Plan, store: Store) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What would run: the cells, every training with its protocol, the data and weights it needs;
-and how many seeds more the claims need.
+"""What would run: the cells, every training and evaluation with its protocol, the data and weights
+they need, what all that will cost; and how many seeds more the claims need.
 """
 
 import json
@@ -14,26 +14,72 @@ from replication.asked import Asked
 from replication.collect import on_record
 from replication.cost import Prices, last_seed
 from replication.data.sources import MISSING, Sources
-from replication.plan import RANDOM, Plan, initial_weights, not_given, overview
+from replication.forecast import shown as forecast
+from replication.forecast.devices import here
+from replication.forecast.outlook import Outlook, outlook
+from replication.plan import RANDOM, Plan, initial_weights, not_given, overview, sweeps
 from replication.power import look_ahead
 from replication.render import power
 from replication.runs import Store
 from replication.spec.names import cell_name
 
 NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
+COSTS = ("time", "memory")
 
 
 def show(asked: Asked, console: Console) -> None:
     """Print what would run, or with --power what seeds would settle; --json is for programs."""
     if asked.options.power:
         _ahead(asked, console)
-    elif asked.options.json:
-        print(json.dumps(overview(asked.plan, asked.store), indent=1))
-    else:
-        _show(asked.plan, asked.store, asked.sources, console)
+        return
+    options = asked.options
+    found, chosen = _forecast(asked)
+    if options.json:
+        costs = forecast.as_json(found, chosen)
+        print(json.dumps({**overview(asked.plan, asked.store), "forecast": costs}, indent=1))
+        return
+    _show(asked.plan, asked.store, asked.sources, found, console)
+    console.print()
+    for line in forecast.lines(found, chosen=chosen, of_gpus=options.gpus is not None):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
+def _forecast(asked: Asked) -> tuple[Outlook, int]:
+    """What is still to run will cost, after the probes if they are asked for; and on how many
+    workers, or devices, it is to run.
+    """
+    options, tier = asked.options, asked.tier
+    device = here(options.device, tier.threads, options.device_name)
+    chosen = options.gpus or options.workers or device.workers
+
+    def look() -> Outlook:
+        return outlook(asked.plan, asked.store, asked.sources, device, workers=chosen)
+
+    found = look()
+    if options.probe:
+        _probe(found, chosen)
+        found = look()
+    return found, chosen
+
+
+def _probe(found: Outlook, chosen: int) -> None:
+    """Measure what the forecast has only counted; said on stderr, as --json has stdout."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    shapes = found.shapes()
+    if not shapes:
+        console.print("probes: nothing to measure: every job's time is on record or probed")
+        return
+    seconds = forecast.amount(forecast.probing_seconds(found, chosen))
+    console.print(f"probes: {len(shapes)} distinct shapes, {chosen} at a time: about {seconds}")
+    # It imports torch.
+    from replication.forecast.probing import measure_all
+
+    problems = measure_all(shapes, found.prices.probes, chosen, console)
+    for label, problem in problems.items():
+        console.print(f"probes: {label}: {problem}", markup=False)
+
+
+def _show(plan: Plan, store: Store, sources: Sources, found: Outlook, console: Console) -> None:
     """The plan for people; `plan.overview` is the same for programs."""
 
     def say(text: str) -> None:
@@ -46,9 +92,13 @@ def _show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
         steps = " → ".join(_short(id_) if id_ else "scored by the test server" for id_ in ids)
         say(f"{name:<28} seed {cell['seed']}  {cell['status']:<8} {steps}")
     say("")
-    for line in _trainings(shown):
+    for line in _trainings(shown, found):
         say(line)
     say("")
+    if evaluations := _evaluations(plan, shown, found):
+        for line in evaluations:
+            say(line)
+        say("")
     for role, splits in reads(plan).items():
         at = sources.by_role[role].at
         if MISSING in splits.values():
@@ -69,10 +119,10 @@ def _show(plan: Plan, store: Store, sources: Sources, console: Console) -> None:
         say(f"{tally['unique']} {kind} ({unshared} without sharing): {states or 'none'}")
 
 
-def _trainings(shown: dict[str, Any]) -> list[str]:
-    """Every unique training, one a line: on what, for how long, how, after what."""
+def _trainings(shown: dict[str, Any], found: Outlook) -> list[str]:
+    """Every unique training, one a line: on what, for how long, how, after what, at what cost."""
     rows = [
-        ("training", "first asked for by", "data", "after", "status", *NUMBERS, "BN"),
+        ("training", "first asked for by", "data", "after", "status", *NUMBERS, "BN", *COSTS),
     ]
     for step in shown["steps"]:
         config = step["config"]
@@ -94,17 +144,40 @@ def _trainings(shown: dict[str, Any]) -> list[str]:
                 *(str(stage[key]) for key in ("batch_size", "crop_size", "output_stride")),
                 f"{stage['learning_rate']:g}",
                 stage.get("batch_norm", "trained"),
+                *forecast.of_step(found, step["id"]),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    numeric = range(5, 5 + len(NUMBERS))
-    return [
-        "  ".join(
-            text.rjust(width) if column in numeric else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    numbers = [*range(5, 5 + len(NUMBERS)), len(rows[0]) - 2, len(rows[0]) - 1]
+    return forecast.columns(rows, numbers)
+
+
+def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]:
+    """Every unique evaluation; those of one sweep follow each other, and the first has its cost."""
+    status = {step["id"]: step["status"] for step in shown["steps"]}
+    rows = [("evaluation", "first asked for by", "data", "of", "status", "stride", "scales",
+             "flips", *COSTS)]  # fmt: skip
+    for sweep in sweeps(plan.of_kind("evaluate")):
+        costs: tuple[str, str] | None = None
+        for step in sweep:
+            one = step.config["evaluation"]
+            own = forecast.of_step(found, step.id)
+            # Later ones of the sweep are made with its first.
+            cost = ("with it", "") if costs and any(own) else own
+            costs = costs or (own if any(own) else None)
+            rows.append(
+                (
+                    _short(step.id),
+                    plan.labels[step.id].partition(" ")[2],
+                    f"{step.config['data']['role']} {step.config['data']['split']}",
+                    _short(step.parent or ""),
+                    status[step.id],
+                    str(one["output_stride"]),
+                    str(len(one["scales"])),
+                    "yes" if one["flip"] else "no",
+                    *cost,
+                )
+            )
+    return forecast.columns(rows, [5, 6, len(rows[0]) - 2, len(rows[0]) - 1]) if rows[1:] else []
 
 
 def _short(step_id: str) -> str:

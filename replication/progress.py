@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -18,15 +18,23 @@ LINE_SECONDS = 30.0
 class RunDisplay:
     """Progress of the whole plan and of each job under way, with loss, speed and time left."""
 
-    def __init__(self, plan: Plan, done: int, console: Console) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        done: int,
+        console: Console,
+        cost: Callable[[Job], float] = lambda job: work(*job),
+    ) -> None:
         self.plan = plan
+        # A job's work, in any unit: forecast seconds, or those of `plan.work`.
+        self.cost = cost
         self.console = console
         self.live = console.is_terminal
         self.total = len(plan.steps)
         self.done = done
         self.started_at = time.monotonic()
         self.last_line = self.started_at
-        # Work in the arbitrary units of `plan.work`, for the time left of the whole plan.
+        # In units of `cost`, for the time left of the whole plan.
         self.ended_work = 0.0
         self.remaining_work = 0.0
         self.under_way: dict[Job, float] = {}
@@ -45,7 +53,7 @@ class RunDisplay:
         self.whole: TaskID | None = None
 
     def expect(self, remaining: float) -> Self:
-        """How much work is left, in units of `plan.work`."""
+        """How much work is left, in units of `cost`."""
         self.remaining_work = remaining
         return self
 
@@ -81,7 +89,7 @@ class RunDisplay:
 
     def ended(self, job: Job, problem: str | None) -> None:
         self._drop(job)
-        self.ended_work += sum(map(work, job))
+        self.ended_work += self.cost(job)
         self.done += len(job)
         self._whole()
         if problem:
@@ -103,9 +111,8 @@ class RunDisplay:
             self.bars.remove_task(task)
 
     def _progress(self) -> float:
-        return self.ended_work + sum(
-            share * sum(map(work, job)) for job, share in self.under_way.items()
-        )
+        under_way = (share * self.cost(job) for job, share in self.under_way.items())
+        return self.ended_work + sum(under_way)
 
     def _whole(self) -> None:
         if self.whole is not None:

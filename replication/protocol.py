@@ -26,6 +26,10 @@ MultiGridRule = Literal["multiply", "replace"]
 RatesAt32 = Literal["halved", "kept"]
 LabelGrid = Literal["corners", "floor"]
 Padding = Literal["bottom-right", "centre"]
+# "fp32": every product in single precision; "tf32": convolutions on a GPU round their factors to
+# TF32; "bf16": forward and backward pass take bfloat16 products, while weights, BN statistics,
+# logits, loss and update stay single.
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class Frozen(BaseModel):
@@ -113,6 +117,12 @@ class Stage(Frozen):
     duplicate: tuple[str, ...]
     # Asynchronous replicas: each gradient is taken on weights replicas - 1 updates old.
     replicas: Positive
+    # Equal parts of the batch whose gradients are added up before an update; the loss is that of
+    # the whole batch, and BN takes its statistics from one part at a time.
+    accumulate: Positive = 1  # ledger
+    precision: Precision = "fp32"  # ledger
+    # Only kernels that give the same bits again, on a GPU too; a CPU has no others.
+    deterministic: bool = False
 
 
 class Pretraining(Frozen):
@@ -129,6 +139,8 @@ class Pretraining(Frozen):
     bn_decay: Fraction
     # Each iteration draws one of these for block4; ((1, 1, 1),) is plain pretraining.
     multi_grids: tuple[UnitRates, ...]
+    precision: Precision = "fp32"  # ledger
+    deterministic: bool = False
 
 
 class Evaluation(Frozen):
@@ -143,3 +155,5 @@ class Evaluation(Frozen):
     whole_image: Literal["padded", "resized"] = "padded"  # ledger
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)]
     flip: bool
+    precision: Precision = "fp32"  # ledger
+    deterministic: bool = False

@@ -3,6 +3,7 @@
 python -m replication.run --table 3
 python -m replication.run --all --tier smoke
 python -m replication.run --all --dry-run
+python -m replication.run --all --dry-run --probe
 
 Nothing heavy is imported before it is needed: --help and --list start in a blink.
 """
@@ -63,6 +64,17 @@ def parser() -> argparse.ArgumentParser:
         "--deviation", type=float, metavar="POINTS",
         help="with --power: of a cell over seeds, for claims with fewer than two on record",
     )  # fmt: skip
+    only.add_argument(
+        "--probe", action="store_true",
+        help="with --dry-run: measure here, for a moment each, what no record tells the time of",
+    )  # fmt: skip
+    only.add_argument(
+        "--device-name", metavar="NAME",
+        help="with --dry-run: forecast for a device of devices.toml, as a100",
+    )  # fmt: skip
+    only.add_argument(
+        "--gpus", type=int, metavar="N", help="with --dry-run: mark the makespan on N GPUs"
+    )
     only.add_argument("--json", action="store_true", help="with --dry-run or --list: as JSON")
     return result
 
@@ -103,7 +115,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Options that do not go together, or not with their values."""
-    for name, least in (("workers", 1), ("seeds", 1)):
+    for name, least in (("workers", 1), ("seeds", 1), ("gpus", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise ReplicationError(f"--{name} {value}: must be at least {least}")
@@ -113,6 +125,16 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.power and not options.dry_run:
         raise ReplicationError("--power: goes with --dry-run; it plans, and runs nothing")
+    for name in ("probe", "device_name", "gpus"):
+        if getattr(options, name) and (not options.dry_run or options.power):
+            raise ReplicationError(
+                f"--{name.replace('_', '-')}: goes with --dry-run, without --power; it is for the "
+                "forecast"
+            )
+    if options.probe and options.device_name:
+        raise ReplicationError("--probe: not with --device-name; a probe measures the device here")
+    if options.gpus and options.workers:
+        raise ReplicationError("--gpus: not with --workers; both are jobs side by side")
     if options.power and options.seeds is not None:
         raise ReplicationError("--seeds: not with --power, which goes by every seed on record")
     if options.deviation is not None and not options.power:

@@ -36,6 +36,7 @@ from replication.spec.protocol import (
     output_strides,
     read_backbones,
     read_stages,
+    wrong_parts,
 )
 
 SEGMENTATION_ROLES = ("voc", "coco", "cityscapes")
@@ -253,7 +254,8 @@ def _pretraining(
         for key in value:
             place.at(key).problem("cannot stand beside weights, which take a pretraining's place")
         return None, weights
-    missing = [key for key in field_types(Pretraining) if key not in value]
+    required = [name for name, one in Pretraining.model_fields.items() if one.is_required()]
+    missing = [key for key in required if key not in value]
     for key in missing:
         place.at(key).problem("missing; this key is required")
     return (None if missing else Pretraining(**value)), None
@@ -262,7 +264,8 @@ def _pretraining(
 def scale(cell: Cell, tier: Tier) -> Cell:
     """The same cell with its protocol at the tier's scale.
 
-    Raises SpecError where the tier sets a field that the cell or its table sets, naming both.
+    Raises SpecError where the tier sets a field that the cell or its table sets, naming both, or
+    leaves a batch that cannot be taken in its parts.
     """
     if cell.network is None or cell.evaluation is None:
         return cell
@@ -277,9 +280,14 @@ def scale(cell: Cell, tier: Tier) -> Cell:
         NamedStage(name=one.name, stage=_stage(one.stage, one.name, tier)) for one in cell.stages
     )
     evaluation = _evaluation(cell.evaluation, tier)
+    network = _network(cell.network, tier, output_strides(stages, evaluation))
+    for one in stages:
+        wrong = wrong_parts(one.stage.model_dump(), network.model_dump())
+        if wrong:
+            raise SpecError(f"{tier.place}: stage {one.name} of {cell.name} at this tier: {wrong}")
     return replace(
         cell,
-        network=_network(cell.network, tier, output_strides(stages, evaluation)),
+        network=network,
         stages=stages,
         evaluation=evaluation,
     )

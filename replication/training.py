@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from replication.arithmetic import arithmetic, moved, products
 from replication.checkpoints import pack, read_tensors, unpack, write_tensors
-from replication.data.batches import augment, draw, gather, order
+from replication.data.batches import augment, draw, order
 from replication.data.cache import Labelled, Pictures
+from replication.data.feed import Feed
 from replication.data.layouts import IGNORE_INDEX
 from replication.errors import Diverged
 from replication.network.aspp import upsample
@@ -43,22 +46,30 @@ def segmentation_loss(
     align_corners: bool,
     label_grid: LabelGrid,
     normalisation: str,
+    whole: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of coarse logits (N, C, h, w) against labels (N, H, W) with 255 void.
 
     The logits are upsampled to the labels; or, with upsample_logits=False, the labels are
     subsampled to the logits on a `label_grid` (Table 8's "UL" off). Divided by the number of valid
-    pixels, or with normalisation="all" by the number of all pixels.
+    pixels, or with normalisation="all" by the number of all pixels; where these are a part of a
+    batch, by that of the `whole` batch's labels, so that the parts' losses add up to its loss.
     """
-    height, width = labels.shape[1:]
+    counted = labels if whole is None else whole
     if upsample_logits:
+        height, width = labels.shape[1:]
         logits = upsample(logits, (height, width), align_corners=align_corners)
     else:
-        labels = nearest_labels(labels, logits.shape[2], logits.shape[3], label_grid)
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+        height, width = logits.shape[2:]
+        labels = nearest_labels(labels, height, width, label_grid)
+        counted = nearest_labels(counted, height, width, label_grid)
+    # A GPU adds up in any order inside the loss, and in one order outside of it.
+    outside = logits.is_cuda and torch.are_deterministic_algorithms_enabled()
+    reduction = "none" if outside else "sum"
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction=reduction).sum()
     if normalisation == "all":
-        return total / labels.numel()
-    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+        return total / counted.numel()
+    return total / (counted != IGNORE_INDEX).sum().clamp(min=1)
 
 
 def nearest_labels(labels: Tensor, height: int, width: int, grid: LabelGrid) -> Tensor:
@@ -142,7 +153,6 @@ def train(
     written, once `should_stop` says so.
     """
     device = next(model.parameters()).device
-    indices = list(range(len(data))) + list(data.with_any(stage.duplicate))
     set_batch_norm(
         model,
         decay=stage.bn_decay,
@@ -150,53 +160,46 @@ def train(
         gains_too=stage.frozen_bn == "all",
         fresh=fresh,
     )
-
-    def loss_at(iteration: int) -> Tensor:
-        batch = [indices[i] for i in order(len(indices), stage.batch_size, iteration, seed)]
-        images, masks, sizes = gather(data, batch)
-        draws = draw(
-            stage.batch_size,
-            stage.scale_range,
-            stage.scale_step,
-            stage.flip,
-            iteration=iteration,
-            seed=seed,
-        )
-        x, labels = augment(
-            images.to(device),
-            masks.to(device),
-            sizes,
-            draws,
-            stage.crop_size,
-            padding=stage.padding,
-        )
-        logits = model.coarse_logits(x, _generator(seed, iteration, device))
-        return segmentation_loss(
-            logits,
-            labels,
-            upsample_logits=stage.upsample_logits,
-            align_corners=model.network.align_corners,
-            label_grid=stage.label_grid,
-            normalisation=stage.loss_normalisation,
-        )
-
     optimizer = sgd(
         model,
         momentum=stage.momentum,
         weight_decay=stage.weight_decay,
         head_factor=stage.head_learning_rate_factor,
     )
-    _loop(
-        model,
-        optimizer,
-        stage,
-        loss_at,
-        folder,
-        report,
-        should_stop,
-        checkpoint_seconds,
-        stage.replicas,
-    )
+    dropped = torch.Generator(device)
+
+    def losses_at(iteration: int) -> Iterator[Tensor]:
+        x, labels = feed(iteration)
+        dropped.manual_seed(seed * 1_000_003 + iteration)
+        parts = zip(x.chunk(stage.accumulate), labels.chunk(stage.accumulate), strict=True)
+        for part, its_labels in parts:
+            with products(device, stage.precision):
+                logits = model.coarse_logits(part, dropped)
+            yield segmentation_loss(
+                logits,
+                its_labels,
+                upsample_logits=stage.upsample_logits,
+                align_corners=model.network.align_corners,
+                label_grid=stage.label_grid,
+                normalisation=stage.loss_normalisation,
+                whole=labels if stage.accumulate > 1 else None,
+            )
+
+    with (
+        _arithmetic(device, stage),
+        Feed(data, stage, seed=seed, device=device) as feed,
+    ):
+        _loop(
+            model,
+            optimizer,
+            stage,
+            losses_at,
+            folder,
+            report,
+            should_stop,
+            checkpoint_seconds,
+            stage.replicas,
+        )
 
 
 def pretrain(
@@ -215,36 +218,48 @@ def pretrain(
     set_batch_norm(model, decay=protocol.bn_decay, frozen=False, gains_too=False)
     labels = torch.from_numpy(data.labels)
     images = torch.from_numpy(np.array(data.images))
-    nowhere = torch.zeros(protocol.batch_size, *images.shape[1:3], dtype=torch.uint8)
+    nowhere = torch.zeros(protocol.batch_size, *images.shape[1:3], dtype=torch.uint8, device=device)
     sizes = torch.tensor([images.shape[1:3]] * protocol.batch_size)
 
-    def loss_at(iteration: int) -> Tensor:
+    def losses_at(iteration: int) -> Iterator[Tensor]:
         batch = torch.from_numpy(order(len(labels), protocol.batch_size, iteration, seed))
         draws = draw(protocol.batch_size, (0.75, 1.25), 0.0, True, iteration=iteration, seed=seed)
-        x, _ = augment(
-            images[batch].to(device), nowhere.to(device), sizes, draws, protocol.crop_size
-        )
+        x, _ = augment(moved(images[batch], device), nowhere, sizes, draws, protocol.crop_size)
         choice = draw(1, (0.0, 1.0), 0.0, False, iteration=iteration, seed=seed + 1).scales[0]
         grid = protocol.multi_grids[int(choice * len(protocol.multi_grids))]
         model.backbone.set_output_stride(protocol.output_stride, grid)
-        return F.cross_entropy(model(x), labels[batch].to(device))
+        with products(device, protocol.precision):
+            scores = model(x)
+        yield F.cross_entropy(scores, moved(labels[batch], device))
 
     optimizer = sgd(model, momentum=protocol.momentum, weight_decay=protocol.weight_decay)
-    _loop(model, optimizer, protocol, loss_at, folder, report, should_stop, checkpoint_seconds, 1)
+    with _arithmetic(device, protocol):
+        _loop(
+            model, optimizer, protocol, losses_at, folder, report, should_stop,
+            checkpoint_seconds, 1,
+        )  # fmt: skip
+
+
+def _arithmetic(
+    device: torch.device, protocol: Stage | Pretraining
+) -> AbstractContextManager[None]:
+    return arithmetic(
+        device, protocol.precision, deterministic=protocol.deterministic, one_size=True
+    )
 
 
 def _loop(
     model: nn.Module,
     optimizer: torch.optim.SGD,
     protocol: Stage | Pretraining,
-    loss_at: Callable[[int], Tensor],
+    losses_at: Callable[[int], Iterable[Tensor]],
     folder: Path,
     report: Callable[[Report], None],
     should_stop: Callable[[], bool],
     checkpoint_seconds: float,
     replicas: int,
 ) -> None:
-    """The training loop.
+    """The training loop. `losses_at` gives the parts of an iteration's loss, one at a time.
 
     With several replicas, replica `iteration % replicas` computes its gradient on the weights it
     fetched `replicas - 1` updates ago, and the update is applied to the newest: asynchronous
@@ -265,13 +280,15 @@ def _loop(
         if replicas > 1:
             history = [*history, _snapshot(model)][-replicas:]
             _restore(model, history[0])
-        loss = loss_at(iteration)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = []
+        for loss in losses_at(iteration):
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts.append(loss.detach())
         if replicas > 1:
             _restore(model, history[-1])
         optimizer.step()
-        losses.append(loss.detach())
+        losses.append(sum(parts[1:], parts[0]))
 
         done = iteration + 1
         if done % LOG_EVERY == 0 or done == protocol.iterations:
@@ -314,7 +331,3 @@ def _snapshot(model: nn.Module) -> dict[str, Tensor]:
 def _restore(model: nn.Module, weights: dict[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
-
-
-def _generator(seed: int, iteration: int, device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed * 1_000_003 + iteration)

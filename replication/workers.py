@@ -78,7 +78,7 @@ def run(plan: Plan, store: Store, sources: Sources, options: Options, display: D
     for id_, state in status.items():
         if state == "failed":
             summary.failed[id_] = store.outcome(id_)["error"]
-    queue = _jobs(plan, [s for s in plan.steps.values() if status[s.id] in ("missing", "partial")])
+    queue = jobs(plan, [s for s in plan.steps.values() if status[s.id] in ("missing", "partial")])
     pool = [_start(store, sources, options) for _ in range(min(options.workers, len(queue)))]
     elsewhere: dict[Job, float] = {}
     halted = False
@@ -110,7 +110,7 @@ def run(plan: Plan, store: Store, sources: Sources, options: Options, display: D
     return summary
 
 
-def _jobs(plan: Plan, steps: Sequence[Step]) -> list[Job]:
+def jobs(plan: Plan, steps: Sequence[Step]) -> list[Job]:
     """Evaluations grouped into sweeps; then the longest chains first, so that none is left last."""
     evaluations = [tuple(sweep) for sweep in sweeps(s for s in steps if s.kind == "evaluate")]
     trainings: list[Job] = [(step,) for step in steps if step.kind != "evaluate"]

@@ -73,7 +73,7 @@ def ours(root, predictions, cache_folder):
     for i, frame in enumerate(data.ids):
         predicted = torch.from_numpy(predictions[frame].astype(np.int64))[None]
         mask = torch.from_numpy(np.array(data.mask(i)))[None]
-        total += count(predicted, mask, CLASSES)[0]
+        total += count(predicted, mask, CLASSES)[0].numpy()
     return total
 
 

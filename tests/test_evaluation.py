@@ -9,8 +9,16 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from replication.data.batches import normalise
-from replication.errors import DataError
-from replication.evaluation import evaluate, padded_size, passes, predict, scaled_size
+from replication.errors import DataError, RunError
+from replication.evaluation import (
+    _binned,
+    _scattered,
+    evaluate,
+    padded_size,
+    passes,
+    predict,
+    scaled_size,
+)
 from replication.network.deeplab import build
 from replication.protocol import Evaluation
 from tests.conftest import small_network
@@ -172,3 +180,26 @@ def test_predictions_are_what_evaluation_counts(model):
 def test_a_split_without_masks_is_not_evaluated(model):
     with pytest.raises(DataError, match="has no masks"):
         evaluate(model, dataclasses.replace(DATA, labelled=False), TABLE_4[:1])
+
+
+def test_counting_without_waiting_counts_alike():
+    """What a GPU does, on the CPU: void goes to a bin beyond the others."""
+    generator = torch.Generator().manual_seed(0)
+    cell = torch.randint(0, 18, (2, 7, 5), generator=generator)
+    valid = torch.rand(cell.shape, generator=generator) < 0.8
+    expected = np.bincount(cell.numpy()[valid.numpy()], minlength=18)
+    for histogram in (_binned, _scattered):
+        assert histogram(cell, valid, 18).tolist() == expected.tolist()
+
+
+def test_bf16_predicts_nearly_alike(model):
+    rows = [strategy(8, (0.5, 1.0), flip=True, precision=one) for one in ("fp32", "bf16")]
+    single, half = (evaluate(model, DATA, [row])[0] for row in rows)
+    assert not torch.is_autocast_enabled("cpu")
+    moved = np.abs(single - half).sum() / 2
+    assert 0 < moved < 0.05 * single.sum()
+
+
+def test_a_sweep_has_one_arithmetic(model):
+    with pytest.raises(RunError, match=r'^precision = "tf32" is for GPUs'):
+        evaluate(model, DATA, [strategy(precision="tf32")])

@@ -41,7 +41,7 @@ def test_agrees_with_torchmetrics(seed):
     # In float64: torchmetrics divides in float32 by default.
     oracle = oracle.set_dtype(torch.float64)
     oracle.update(guess, truth)
-    counts = count(guess, truth, 6)
+    counts = count(guess, truth, 6).numpy()
     assert counts.shape == (3, 6, 6)
     expected = oracle.confmat.double()
     assert np.array_equal(counts.sum(0), expected.numpy())

@@ -9,6 +9,7 @@ from replication.data.sources import Sources
 from replication.plan import build, sweeps
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 from replication.spec import load_tables
+from replication.spec.checks import show
 from replication.tiers import load_tier
 from tests.conftest import small_network, small_stage
 
@@ -22,7 +23,12 @@ LATER = {
     "label_grid": ("corners", "floor"),
     "padding": ("bottom-right", "centre"),
     "whole_image": ("padded", "resized"),
+    "accumulate": (1, 2),
+    "precision": ("fp32", "bf16"),
+    "deterministic": (False, True),
 }
+# Those of an evaluation alone.
+OF_EVALUATIONS = ("whole_image",)
 TABLE = """\
 number = 5
 title = "Other readings"
@@ -54,12 +60,12 @@ def of_changes(tmp_path: Path, changes: str):
 def test_a_default_is_never_changed() -> None:
     """Ids of old records stand for these: another default would give them another meaning."""
     defaults = {
-        name: one.default
+        (name, one.default)
         for model in (Network, Stage, Pretraining, Evaluation)
         for name, one in model.model_fields.items()
         if not one.is_required()
     }
-    assert defaults == {name: first for name, (first, _) in LATER.items()}
+    assert defaults == {(name, first) for name, (first, _) in LATER.items()}
 
 
 @pytest.mark.parametrize("name", LATER)
@@ -68,11 +74,11 @@ def test_a_configuration_leaves_out_what_stands_at_its_default(name: str) -> Non
     evaluation = Evaluation(
         data="voc", split="val", output_stride=16, crop_size=33, scales=(1.0,), flip=False
     )
-    [plain] = [
+    plain = next(
         one
         for one in (small_network(), small_stage(), evaluation)
         if name in type(one).model_fields
-    ]
+    )
     changed = plain.model_copy(update={name: other})
     assert name not in plain.config() and changed.config()[name] == other
     assert plain.config() == type(plain).model_validate({**plain.config(), name: first}).config()
@@ -106,19 +112,24 @@ def test_an_id_by_hand() -> None:
 
 @pytest.mark.parametrize("name", LATER)
 def test_another_reading_is_another_step(tmp_path: Path, name: str) -> None:
-    key = f"evaluation.{name}" if name == "whole_image" else name
-    other = f'[[cells]]\nid = "other"\n{key} = "{LATER[name][1]}"\n'
+    key = f"evaluation.{name}" if name in OF_EVALUATIONS else name
+    other = f'[[cells]]\nid = "other"\n{key} = {show(LATER[name][1])}\n'
     plan = of_changes(tmp_path, other + "evaluation.output_stride = 16\npublished = 1.0\n")
     one, two = plan.runs
     assert one.chain[0].id == two.chain[0].id, "the pretraining is the same"
-    assert (one.chain[-1].id == two.chain[-1].id) == (name == "whole_image")
+    assert (one.chain[-1].id == two.chain[-1].id) == (name in OF_EVALUATIONS)
     assert one.evaluation is not None and two.evaluation is not None
     assert one.evaluation.id != two.evaluation.id
     assert name not in json.dumps([step.config for step in one.steps])
 
 
-def test_padded_and_resized_images_share_no_pass(tmp_path: Path) -> None:
-    other = 'evaluation = { output_stride = 16, whole_image = "resized" }\npublished = 1.0\n'
+@pytest.mark.parametrize(
+    "other", ['whole_image = "resized"', 'precision = "bf16"', "deterministic = true"]
+)
+def test_evaluations_that_see_or_compute_otherwise_share_no_pass(
+    tmp_path: Path, other: str
+) -> None:
+    other = f"evaluation = {{ output_stride = 16, {other} }}\npublished = 1.0\n"
     plan = of_changes(tmp_path, f'[[cells]]\nid = "other"\n{other}')
     assert len(plan.of_kind("train")) == 1
     assert [len(group) for group in sweeps(plan.of_kind("evaluate"))] == [1, 1]

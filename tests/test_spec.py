@@ -9,7 +9,7 @@ import pytest
 from replication.errors import SpecError
 from replication.protocol import Network
 from replication.spec import load_tables
-from tests.spec_samples import GRID, HERE, LIST, changed, folder, one  # noqa: F401
+from tests.spec_samples import GRID, HERE, LIST, changed, folder, one, problems  # noqa: F401
 
 
 def test_a_list(folder: Path) -> None:
@@ -139,3 +139,27 @@ def test_specs_tiers_and_ledger_do_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=HERE, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        ("accumulate = 3", "accumulate = 3 must divide batch_size = 16: all parts are of one size"),
+        (
+            "image_pooling = true\naccumulate = 16",
+            "accumulate = 16 leaves parts of one picture, from which image pooling's batch "
+            "normalisation has no statistics; batch_size = 16 allows 1, 2, 4, 8",
+        ),
+    ],
+)
+def test_a_batch_in_parts(folder: Path, training: str, told: str) -> None:
+    found = problems(folder, changed(LIST, 'head = "aspp"', f'head = "aspp"\n{training}'))
+    assert found == [f"tables/table.toml: cells[0]: {told} (and in 2 more cells)"]
+
+
+def test_parts_that_are_allowed(folder: Path) -> None:
+    text = changed(LIST, 'head = "aspp"', 'head = "aspp"\naccumulate = 16\nprecision = "bf16"')
+    cell = one(folder, text).cell("plain")
+    assert [named.stage.accumulate for named in cell.stages] == [16]
+    assert cell.stages[0].stage.precision == "bf16" and cell.evaluation is not None
+    assert cell.evaluation.precision == "fp32", "the evaluation has its own"

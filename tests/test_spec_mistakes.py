@@ -44,7 +44,8 @@ MISTAKES = [
         "align_corners, dropout, bn_epsilon, extra_block_gamma, data, split, output_stride, "
         "crop_size, batch_size, iterations, learning_rate, power, momentum, weight_decay, "
         "head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, upsample_logits, label_grid, "
-        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas",
+        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas, "
+        "accumulate, precision, deterministic",
     ),
     (
         'head = "aspp"',
@@ -160,7 +161,8 @@ MISTAKES = [
         "cells[2].stages.train.last_block: unknown key; known: data, split, output_stride, "
         "crop_size, batch_size, iterations, learning_rate, power, momentum, weight_decay, "
         "head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, upsample_logits, label_grid, "
-        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas",
+        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas, "
+        "accumulate, precision, deterministic",
     ),
     (
         "scales = [0.5, 1.0]",

@@ -285,3 +285,40 @@ def test_a_tier_cannot_extend_itself(folder: Path) -> None:
     (folder / "two.toml").write_text('extends = "one"\n')
     with pytest.raises(SpecError, match="one extends two extends one; a tier cannot extend itself"):
         load_tier("one", folder)
+
+
+def test_a_tier_sets_the_arithmetic_of_every_step(folder: Path) -> None:
+    (folder / "half.toml").write_text(
+        'extends = "small"\n[training]\nprecision = "bf16"\ndeterministic = true\n'
+        '[evaluation]\nprecision = "bf16"\n'
+    )
+    tier = load_tier("half", folder)
+    for cell in CELLS:
+        scaled = scale(cell, tier)
+        for named in scaled.stages:
+            assert (named.stage.precision, named.stage.deterministic) == ("bf16", True)
+        if scaled.evaluation is not None:
+            assert (scaled.evaluation.precision, scaled.evaluation.deterministic) == ("bf16", False)
+
+
+def test_parts_that_a_tiers_batch_does_not_have(folder: Path) -> None:
+    (folder / "parts.toml").write_text('extends = "small"\n[training]\naccumulate = 4\n')
+    tier = load_tier("parts", folder)
+    with pytest.raises(SpecError) as caught:
+        scale(TABLES[9].cell("batch12"), tier)
+    assert str(caught.value) == (
+        "tiers/parts.toml: stage train of table9/batch12 at this tier: accumulate = 4 must divide "
+        "batch_size = 3: all parts are of one size"
+    )
+
+
+def test_a_pretraining_may_leave_out_what_has_a_default(folder: Path) -> None:
+    micro = (TIERS / "micro.toml").read_text()
+    (folder / "own.toml").write_text(
+        micro.replace(
+            "bn_decay = 0.9\n# The unit", 'bn_decay = 0.9\nprecision = "bf16"\n# The unit'
+        )
+    )
+    before, after = load_tier("micro", TIERS).pretraining, load_tier("own", folder).pretraining
+    assert before is not None and before.precision == "fp32"
+    assert after == before.model_copy(update={"precision": "bf16"})

@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from replication import training
+from replication.data import feed
+from replication.data.batches import augment, draw, gather, order
 from replication.errors import Diverged, RunError
 from replication.network.deeplab import build
 from replication.schedule import poly, relative_time
@@ -125,10 +127,10 @@ def test_asynchronous_gradients_are_taken_on_old_weights(tmp_path):
                 model.parameters(), versions[max(0, iteration - 2)], strict=True
             ):
                 parameter.copy_(old)
-        batch = training.order(len(DATA), stage.batch_size, iteration, 3)
-        images, masks, sizes = training.gather(DATA, batch)
-        draws = training.draw(4, (0.5, 2.0), 0.25, True, iteration=iteration, seed=3)
-        x, labels = training.augment(images, masks, sizes, draws, 33)
+        batch = order(len(DATA), stage.batch_size, iteration, 3)
+        images, masks, sizes = gather(DATA, batch)
+        draws = draw(4, (0.5, 2.0), 0.25, True, iteration=iteration, seed=3)
+        x, labels = augment(images, masks, sizes, draws, 33)
         loss = segmentation_loss(
             model.coarse_logits(x),
             labels,
@@ -263,15 +265,99 @@ def test_a_training_pads_as_its_stage_says(tmp_path):
 
 def test_duplicated_classes_stand_twice(tmp_path, monkeypatch):
     seen = []
-    real = training.gather
     monkeypatch.setattr(
-        training, "gather", lambda data, batch: seen.extend(batch) or real(data, batch)
+        feed, "gather", lambda data, batch: seen.extend(batch) or gather(data, batch)
     )
     data = ragged_set([(33, 33)] * 4)
     data.labels[:] = 0
     data.mask(2)[0, 0] = 2
     run(tmp_path / "a", small_stage(duplicate=("b",), batch_size=5, iterations=2), data=data)
     assert sorted(seen[:5]) == [0, 1, 2, 2, 3] and sorted(seen[5:]) == [0, 1, 2, 2, 3]
+
+
+def gradients(stage, monkeypatch, folder, **network):
+    """The gradients of a stage's first update."""
+    found = {}
+
+    def keep(self):
+        found.update({id(p): p.grad.clone() for g in self.param_groups for p in g["params"]})
+
+    folder.mkdir()
+    model = model_for(stage, **network)
+    monkeypatch.setattr(torch.optim.SGD, "step", keep)
+    train(model, stage, DATA, seed=3, folder=folder, report=lambda _: None)
+    monkeypatch.undo()
+    return {name: found[id(p)] for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"upsample_logits": False, "label_grid": "floor"}, {"loss_normalisation": "all"}],
+    ids=["upsampled", "labels", "all"],
+)
+def test_parts_of_a_batch_have_its_gradients_where_bn_is_frozen(tmp_path, monkeypatch, changes):
+    """Dropout and void pixels included; a part's own mean would weigh its pixels otherwise."""
+    network = {"head": "aspp", "atrous_rates": (2,), "dropout": 0.3}
+    stages = [
+        small_stage(batch_norm="frozen", iterations=1, accumulate=parts, **changes)
+        for parts in (1, 2, 4)
+    ]
+    whole, *parted = (
+        gradients(stage, monkeypatch, tmp_path / str(i), **network)
+        for i, stage in enumerate(stages)
+    )
+    for parts in parted:
+        for name, expected in whole.items():
+            assert torch.allclose(parts[name], expected, rtol=1e-4, atol=1e-6), name
+    assert not same(whole, parted[0]), "the parts were indeed added up"
+
+
+def test_parts_of_a_batch_are_what_batch_norm_sees(tmp_path):
+    """Each part updates the statistics: by hand, two updates from the halves' means."""
+    stage = small_stage(accumulate=2, iterations=1)
+    weights, (loss,) = run(tmp_path / "a", stage)
+    model = model_for(stage)
+    images, masks, sizes = gather(DATA, order(len(DATA), 4, 0, 3))
+    x, _ = augment(images, masks, sizes, draw(4, (0.5, 2.0), 0.25, True, iteration=0, seed=3), 33)
+    expected = torch.zeros(8)
+    for half in (x[:2], x[2:]):
+        expected = 0.9 * expected + 0.1 * model.backbone.stem.conv(half).mean((0, 2, 3))
+    assert torch.allclose(weights["backbone.stem.bn.running_mean"], expected, atol=1e-6)
+    _, (whole,) = run(tmp_path / "b", small_stage(iterations=1))
+    assert loss == pytest.approx(whole, rel=0.05) and loss != whole
+
+
+def test_bf16_keeps_weights_and_statistics_single_and_learns_alike(tmp_path):
+    """bfloat16 has 8 bits: a loss near ln 3 moves in its third digit, over six updates."""
+    network = {"head": "aspp", "atrous_rates": (2,), "image_pooling": True}
+    single, losses = run(tmp_path / "fp32", small_stage(), **network)
+    half, rounded = run(tmp_path / "bf16", small_stage(precision="bf16"), **network)
+    floats = {name for name, tensor in half.items() if tensor.is_floating_point()}
+    assert {half[name].dtype for name in floats} == {torch.float32}
+    assert losses != rounded and rounded == pytest.approx(losses, rel=0.02)
+    for name in floats:
+        if "running_mean" in name:
+            assert torch.allclose(half[name], single[name], rtol=0.1, atol=0.02), name
+
+
+def test_logits_are_single_under_bf16():
+    model = model_for(small_stage())
+    with torch.autocast("cpu", torch.bfloat16):
+        features = model.backbone(torch.randn(2, 3, 33, 33))
+        logits = model.coarse_logits(torch.randn(2, 3, 33, 33))
+    assert features.dtype == torch.bfloat16 and logits.dtype == torch.float32
+
+
+def test_deterministic_changes_nothing_on_a_cpu(tmp_path):
+    plain, losses = run(tmp_path / "a", small_stage(iterations=2))
+    same_bits, again = run(tmp_path / "b", small_stage(iterations=2, deterministic=True))
+    assert losses == again and same(plain, same_bits)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_tf32_is_refused_on_a_cpu(tmp_path):
+    with pytest.raises(RunError, match=r'^precision = "tf32" is for GPUs, and this is a cpu'):
+        run(tmp_path / "a", small_stage(precision="tf32"))
 
 
 def test_checkpoint_facts_are_readable(tmp_path):

@@ -74,4 +74,29 @@ def dropout(x: Tensor, probability: float, generator: torch.Generator | None) ->
 
 def upsample(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
     """Bilinear interpolation of (N, C, h, w) to (N, C, *size)."""
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return upsample_by_products(x, size, align_corners=align_corners)
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def upsample_by_products(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """The same to rounding, as a matrix product along each axis, always in single precision.
+
+    The gradient of `F.interpolate` adds up in any order on a GPU; that of a product does not.
+    """
+    rows, columns = (
+        _bilinear(x.shape[axis], size[axis - 2], align_corners, x.device) for axis in (2, 3)
+    )
+    with torch.autocast(x.device.type, enabled=False):
+        return rows @ x.float() @ columns.T
+
+
+def _bilinear(inside: int, outside: int, align_corners: bool, device: torch.device) -> Tensor:
+    """Weights (outside, inside): each output position falls between two inputs, or on one."""
+    steps = torch.arange(outside, dtype=torch.float64, device=device)
+    if align_corners:
+        position = steps * ((inside - 1) / max(outside - 1, 1))
+    else:
+        position = ((steps + 0.5) * (inside / outside) - 0.5).clamp(0, inside - 1)
+    grid = torch.arange(inside, dtype=torch.float64, device=device)
+    return (1 - (position[:, None] - grid).abs()).clamp(min=0).float()

@@ -64,7 +64,7 @@ class DeepLabV3(nn.Module):
         features = self.backbone(x)
         if self.aspp is not None:
             features = dropout(self.aspp(features), self.network.dropout, generator)
-        return self.classifier(features)
+        return _single(self.classifier, features)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         logits = self.coarse_logits(x, generator)
@@ -81,7 +81,15 @@ class Classifier(nn.Module):
         self.fc = nn.Linear(self.backbone.out_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.backbone(x).mean((2, 3)))
+        return _single(self.fc, self.backbone(x).mean((2, 3)))
+
+
+def _single(last: nn.Conv2d | nn.Linear, features: Tensor) -> Tensor:
+    """The layer whose output the loss reads, in single precision under bf16's autocast too."""
+    if features.dtype == last.weight.dtype:
+        return last(features)
+    with torch.autocast(features.device.type, enabled=False):
+        return last(features.float())
 
 
 def build(

@@ -166,6 +166,10 @@ def resolve(
             shown = f"scale_range = {show((low, high))}"
             place.problem(f"{shown} must not be larger at its start than at its end")
             return None
+        wrong = wrong_parts(chosen, training)
+        if wrong:
+            place.problem(wrong)
+            return None
         stages.append(NamedStage(name=name, stage=effective_stage(Stage(**chosen))))
 
     last = stages[-1].stage
@@ -182,6 +186,27 @@ def resolve(
             return None
     strides = output_strides(stages, evaluation)
     return effective_network(Network(**network), strides), tuple(stages), evaluation
+
+
+def wrong_parts(stage: Mapping[str, Any], network: Mapping[str, Any]) -> str | None:
+    """Why the stage's batch cannot be taken in its parts, or None."""
+    batch, parts = stage["batch_size"], stage["accumulate"]
+    shown = f"accumulate = {parts}"
+    if batch % parts:
+        return f"{shown} must divide batch_size = {batch}: all parts are of one size"
+    pooled = network["head"] == "aspp" and network["image_pooling"]
+    if parts == batch > 1 and pooled and stage["batch_norm"] == "trained":
+        # Pooled to one pixel, one picture has no variance.
+        return (
+            f"{shown} leaves parts of one picture, from which image pooling's batch normalisation "
+            f"has no statistics; batch_size = {batch} allows {_divisors(batch)}"
+        )
+    return None
+
+
+def _divisors(batch: int) -> str:
+    """Those of which a part has at least two pictures."""
+    return ", ".join(str(n) for n in range(1, batch) if batch % n == 0)
 
 
 def output_strides(stages: Iterable[NamedStage], evaluation: Evaluation) -> set[int]:

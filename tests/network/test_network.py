@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torchvision
+from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP as TorchvisionASPP
 
-from replication.network.aspp import ASPP, dropout
+from replication.network.aspp import ASPP, dropout, upsample_by_products
 from replication.network.deeplab import DeepLabV3, build
 from replication.network.resnet import ResNet, initialise
 from replication.network.weights import from_torchvision, load, replicate_block4
@@ -219,3 +220,33 @@ def test_dropout_draws_from_its_own_generator():
     assert torch.equal(*same)
     assert same[0].mean().item() == pytest.approx(1.0, abs=0.05)
     assert torch.equal(dropout(x, 0.5, None), x)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((5, 5), (33, 33)), ((33, 65), (513, 257)), ((9, 7), (5, 7)), ((1, 3), (4, 1)),
+        ((6, 4), (7, 9)),
+    ],
+)  # fmt: skip
+def test_upsampling_by_products_is_torchs(before, after, align_corners):
+    """Values and gradients, larger and smaller, down to one row or column."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, *before, generator=generator).to(memory_format=torch.channels_last)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out = upsample_by_products(ours, after, align_corners=align_corners)
+    expected = F.interpolate(theirs, after, mode="bilinear", align_corners=align_corners)
+    assert torch.allclose(out, expected, atol=1e-4)
+    weights = torch.randn(expected.shape, generator=generator)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    scale = theirs.grad.abs().max()
+    assert torch.allclose(ours.grad / scale, theirs.grad / scale, atol=1e-4)
+
+
+def test_upsampling_by_products_is_single_under_bf16():
+    x = torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    plain = upsample_by_products(x, (9, 9), align_corners=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(upsample_by_products(x, (9, 9), align_corners=True), plain)

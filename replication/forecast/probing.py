@@ -1,0 +1,171 @@
+"""Making the probes: the real training loop and evaluation, for a moment, on generated pictures."""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from replication.data.cache import Decoded, Labelled
+from replication.evaluation import evaluate
+from replication.execute import lacks_memory, place
+from replication.forecast.probes import Probe, Probes, Shape
+from replication.network.deeplab import build, build_classifier
+from replication.protocol import Evaluation, Network, Pretraining, Stage
+from replication.training import pretrain, train
+
+# Repetitions of which the median counts; each is of as many iterations as fit into SECONDS.
+REPETITIONS = 3
+SECONDS = 1.0
+MOST_ITERATIONS = 50
+# Small enough that random pictures and masks cannot let the loss diverge.
+LEARNING_RATE = 1e-9
+
+
+def measure_all(
+    shapes: Sequence[Shape], probes: Probes, workers: int, console: Console
+) -> dict[str, str]:
+    """Measure the shapes, `workers` at a time as steps will run; returns problems by label.
+
+    Each measurement is kept as soon as it is made.
+    """
+    problems: dict[str, str] = {}
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        running = {pool.submit(attempt, one): one for one in shapes}
+        with console.status("") as status:
+            for done, future in enumerate(as_completed(running), 1):
+                one = running[future]
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    result = "the process was killed (out of memory?)"
+                if isinstance(result, Probe):
+                    probes.keep(one, result, workers)
+                else:
+                    problems[one.label] = result
+                status.update(f"probes: {done}/{len(shapes)}")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return problems
+
+
+def attempt(one: Shape) -> Probe | str:
+    """Measure a shape; or why it cannot be, where memory is what lacks."""
+    try:
+        return measure(one)
+    except (MemoryError, RuntimeError) as problem:
+        if not lacks_memory(problem):
+            raise
+        return "out of memory"
+
+
+def measure(one: Shape) -> Probe:
+    """Seconds of one iteration of the shape, or of its pictures."""
+    torch.set_num_threads(one.threads)
+    if one.kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = _evaluation(one) if one.pictures else _training(one)
+    memory = float(torch.cuda.max_memory_allocated()) if one.kind == "cuda" else None
+    return Probe(seconds=seconds, flops=one.effort.flops, memory=memory)
+
+
+def _training(one: Shape) -> float:
+    config = one.configs[0]
+    network = Network.model_validate(config["network"])
+    generator = torch.Generator().manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        if "pretraining" in config:
+            pretraining = Pretraining.model_validate(config["pretraining"])
+            classifier = build_classifier(
+                network, one.classes, pretraining.output_stride, generator
+            )
+            place(classifier, one.kind)
+            labelled = _labelled(one, pretraining.batch_size)
+
+            def run(iterations: int) -> None:
+                changed = {"iterations": iterations, "learning_rate": LEARNING_RATE}
+                pretrain(
+                    classifier, pretraining.model_copy(update=changed), labelled, seed=0,
+                    folder=Path(folder), report=lambda _: None, checkpoint_seconds=math.inf,
+                )  # fmt: skip
+        else:
+            stage = Stage.model_validate(config["stage"])
+            model = build(network, one.classes, stage.output_stride, generator)
+            place(model, one.kind)
+            pictures = _decoded(one, stage.batch_size)
+
+            def run(iterations: int) -> None:
+                changed = {
+                    "iterations": iterations, "learning_rate": LEARNING_RATE, "duplicate": (),
+                }  # fmt: skip
+                train(
+                    model, stage.model_copy(update=changed), pictures, seed=0,
+                    folder=Path(folder), report=lambda _: None, checkpoint_seconds=math.inf,
+                )  # fmt: skip
+
+        run(1)  # allocates, and lets libraries choose their kernels
+        return _timed(run)
+
+
+def _timed(run: Callable[[int], None]) -> float:
+    """Seconds of one iteration of `run(iterations)`, which ends with a wait for the device."""
+    first = _seconds(lambda: run(1))
+    iterations = min(MOST_ITERATIONS, max(1, int(SECONDS / max(first, 1e-6))))
+    if iterations == 1:
+        return first
+    times = [_seconds(lambda: run(iterations)) / iterations for _ in range(REPETITIONS)]
+    return statistics.median(times)
+
+
+def _evaluation(one: Shape) -> float:
+    config = one.configs[0]
+    network = Network.model_validate(config["network"])
+    strategies = [Evaluation.model_validate(each["evaluation"]) for each in one.configs]
+    generator = torch.Generator().manual_seed(0)
+    model = build(network, one.classes, strategies[0].output_stride, generator)
+    place(model, one.kind)
+    pictures = _decoded(one, one.pictures)
+    first = _seconds(lambda: evaluate(model, pictures, strategies))
+    if first > REPETITIONS * SECONDS:
+        return first
+    times = [_seconds(lambda: evaluate(model, pictures, strategies)) for _ in range(REPETITIONS)]
+    return statistics.median(times)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    work()
+    return time.perf_counter() - before
+
+
+def _decoded(one: Shape, count: int) -> Decoded:
+    """Pictures of noise, of the shape's size and classes."""
+    height, width = one.picture
+    random, pixels = np.random.default_rng(0), count * height * width
+    return Decoded(
+        split="probe",
+        ids=tuple(map(str, range(count))),
+        classes=tuple(map(str, range(one.classes))),
+        sizes=np.array([one.picture] * count, dtype=np.int64),
+        offsets=np.arange(count, dtype=np.int64) * (height * width),
+        pixels=random.integers(0, 256, (pixels, 3), dtype=np.uint8),
+        labels=random.integers(0, one.classes, pixels, dtype=np.uint8),
+    )
+
+
+def _labelled(one: Shape, count: int) -> Labelled:
+    random = np.random.default_rng(0)
+    return Labelled(
+        images=random.integers(0, 256, (count, *one.picture, 3), dtype=np.uint8),
+        labels=random.integers(0, one.classes, count),
+        classes=tuple(map(str, range(one.classes))),
+    )

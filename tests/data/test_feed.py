@@ -1,0 +1,95 @@
+"""Batches read ahead, or gathered from a device's memory: the bits of those read as asked for."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from replication.data import batches
+from replication.data.batches import augment, draw, gather, order
+from replication.data.feed import Ahead, Feed, Resident, resident
+from tests.conftest import small_stage
+from tests.data.test_batches import ragged_set
+
+CPU = torch.device("cpu")
+DATA = ragged_set([(40, 30), (33, 33), (25, 50), (48, 33), (33, 40), (30, 30)])
+STAGE = small_stage(scale_range=(0.5, 2.0), duplicate=("a",), padding="centre")
+
+
+def expected(iteration):
+    """Straight from the parts: ids, pictures, draws, crops."""
+    images = [*range(len(DATA)), *DATA.with_any(["a"])]
+    chosen = [images[i] for i in order(len(images), 4, iteration, 7)]
+    draws = draw(4, (0.5, 2.0), 0.25, True, iteration=iteration, seed=7)
+    return augment(*gather(DATA, chosen), draws, 33, padding="centre")
+
+
+def feed(way):
+    made = Feed(DATA, STAGE, seed=7, device=CPU)
+    if way == "resident":
+        made._resident = Resident(DATA, CPU)
+    if way == "ahead":
+        made._ahead = Ahead(made._read, STAGE.iterations, CPU)
+    return made
+
+
+@pytest.mark.parametrize("way", ["direct", "ahead", "resident"])
+@pytest.mark.parametrize("first", [0, 3])
+def test_every_way_gives_the_same_bits(way, first):
+    with feed(way) as made:
+        for iteration in range(first, STAGE.iterations):
+            for one, other in zip(made(iteration), expected(iteration), strict=True):
+                assert torch.equal(one, other)
+
+
+def test_the_next_batch_is_read_while_this_one_is_used():
+    read, second = [], threading.Event()
+
+    def reader(iteration):
+        read.append((iteration, threading.current_thread() is threading.main_thread()))
+        if iteration == 1:
+            second.set()
+        return iteration
+
+    ahead = Ahead(reader, 2, CPU)
+    assert ahead(0) == 0
+    assert second.wait(10), "read before it is asked for"
+    assert ahead(1) == 1
+    ahead.close()
+    assert read == [(0, False), (1, False)], "each once, and none beyond the last"
+
+
+def test_what_a_reader_raises_is_raised_where_its_batch_is_asked_for():
+    def reader(iteration):
+        if iteration == 1:
+            raise OSError("gone")
+        return iteration
+
+    ahead = Ahead(reader, 5, CPU)
+    assert ahead(0) == 0
+    with pytest.raises(OSError, match="gone"):
+        ahead(1)
+    ahead.close()
+
+
+def test_a_residents_pictures_are_gathers():
+    for batch in ([0, 1, 2], [5], [3, 3, 4]):
+        images, masks, _ = gather(DATA, batch)
+        found, its_masks = Resident(DATA, CPU).gather(np.array(batch))
+        assert torch.equal(found, images) and torch.equal(its_masks, masks)
+
+
+def test_nothing_is_copied_to_where_it_is():
+    assert resident(DATA, CPU) is None
+
+
+def test_sampling_first_agrees_to_rounding(monkeypatch):
+    """Normalising is affine and the weights add up to 1; the mean pixel pads in both orders."""
+    before = [expected(iteration) for iteration in range(4)]
+    monkeypatch.setattr(batches, "SAMPLED_FIRST_ON", ("cpu",))
+    for iteration, (x, labels) in enumerate(before):
+        other, its_labels = expected(iteration)
+        assert torch.equal(labels, its_labels)
+        assert torch.allclose(x, other, rtol=0, atol=2e-5)
+        assert torch.equal(x == 0, other == 0)

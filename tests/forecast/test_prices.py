@@ -1,0 +1,258 @@
+"""What a price rests on, in order; the totals of an outlook; what `--dry-run` shows of them."""
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from replication.arguments import HOME
+from replication.data.sources import Sources
+from replication.forecast import devices, shown
+from replication.forecast.outlook import outlook
+from replication.forecast.probes import Probe, Probes
+from replication.forecast.probing import measure_all
+from replication.plan import build
+from replication.run import main
+from replication.runs import Store, write_json
+from replication.spec import load_tables
+from replication.tiers import load_tier
+
+TIER = load_tier("smoke", HOME / "tiers")
+TABLES = [table for table in load_tables(HOME / "tables") if table.number in (4, 5, 9)]
+SOURCES = Sources.of(TIER.data, {})
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch, tmp_path):
+    """A CPU of eight cores, an empty data cache."""
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(devices, "gpu", lambda: None)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(devices, "processor", lambda: "Some CPU")
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "results" / "smoke")
+    made.prepare()
+    return made
+
+
+def plan(seeds, only=None):
+    return build(TABLES, TIER, SOURCES, seeds, only=only)
+
+
+def finish(store, step, seconds, processor="Some CPU"):
+    folder = store.begin(step)
+    environment = {"device": "cpu", "processor": processor, "threads": 1}
+    write_json(folder / "environment.json", environment)
+    store.finish(step, {"status": "done", "seconds": seconds})
+
+
+def look(store, seeds=(0,), only=None, workers=2):
+    return outlook(plan(seeds, only), store, SOURCES, devices.here("cpu", 1), workers=workers)
+
+
+def of(found, name, seed, kind="train"):
+    run = next(run for run in found.plan.runs if run.name == name and run.seed == seed)
+    return found.by_step[(run.chain[-1] if kind == "train" else run.evaluation).id]
+
+
+def test_bases_in_their_order(store):
+    only = ["table9/batch4", "table9/batch8", "table9/batch12"]
+    assert look(store, only=only).bases() == {"table": 7}
+    # One training is done, on this device: the others go by its rate, in proportion.
+    first = plan([0], only)
+    trained = {run.name: run.chain[-1] for run in first.runs}
+    before = of(look(store, only=only), "table9/batch4", 0)
+    finish(store, trained["table9/batch4"], 100.0)
+    found = look(store, seeds=(0, 1), only=only)
+    like, other = of(found, "table9/batch4", 1), of(found, "table9/batch8", 1)
+    assert (like.price.basis, like.seconds) == ("record", 100.0)
+    assert other.price.basis == "nearest"
+    assert other.price.nearest == "train table9/batch4 on voc trainaug seed 0"
+    table = found.prices.table
+    modelled = [table.seconds(one.effort, found.here.known, "fp32") for one in (like, other)]
+    assert other.seconds == pytest.approx(100.0 * modelled[1] / modelled[0])
+    assert before.price.basis == "table"
+    # Evaluations are another kind of work.
+    assert of(found, "table9/batch4", 1, "evaluation").price.basis == "table"
+    # A probe goes before what is nearest, and after the same step.
+    probes = Probes()
+    for one in (like, other):
+        unit = one.effort.times(1 / one.effort.units, 1)
+        probes.keep(found.prices.shape(one.job), Probe(seconds=3.0, flops=unit.flops), 2)
+    found = look(store, seeds=(0, 1), only=only)
+    assert of(found, "table9/batch4", 1).price.basis == "record"
+    probed = of(found, "table9/batch8", 1)
+    assert probed.price.basis == "probe"
+    assert probed.seconds == pytest.approx(3.0 * 2 + table.job)  # of two iterations
+
+
+def test_other_machines_records_do_not_count(store):
+    [step] = [run.chain[-1] for run in plan([0], ["table9/batch4"]).runs]
+    finish(store, step, 100.0, processor="Another CPU")
+    assert set(look(store, seeds=(0, 1)).bases()) == {"table"}
+
+
+def test_a_sweep_is_one_job_with_the_time_of_its_record(store):
+    strategies = ["table4/os16", "table4/os8", "table4/os8-ms"]
+    for step in plan([0], strategies).steps.values():
+        finish(store, step, {"evaluate": 12.0, "train": 60.0, "pretrain": 30.0}[step.kind])
+    found = look(store, seeds=(0, 1), only=strategies)
+    assert [one.seconds for one in found.expected] == [12.0, 60.0]
+    assert found.device_seconds == 72.0 == found.longest_chain
+    assert found.expected[0].label == "evaluate table4/os16 seed 1 (+2 strategies)"
+    # One strategy more, and the sweep is another.
+    more = look(store, seeds=(0, 1), only=[*strategies, "table4/os8-ms-flip"])
+    assert of(more, "table4/os8", 1, "evaluation").price.basis == "nearest"
+
+
+def test_what_was_broken_off_is_priced_for_what_is_left(store):
+    [training] = [run.chain[-1] for run in plan([0], ["table9/batch4"]).runs]
+    whole = of(look(store, only=["table9/batch4"]), "table9/batch4", 0).seconds
+    folder = store.begin(training)
+    (folder / "checkpoint.safetensors").write_bytes(b"")
+    (folder / "log.jsonl").write_text('{"iteration": 1}\n')
+    left = of(look(store, only=["table9/batch4"]), "table9/batch4", 0)
+    assert left.left == 0.5 and left.seconds == pytest.approx(whole / 2)
+
+
+def test_a_device_of_which_nothing_is_known(store, monkeypatch):
+    monkeypatch.setattr(devices, "gpu", lambda: ("Radeon VII", 16e9))
+    found = outlook(plan([0]), store, SOURCES, devices.here("auto", 1), workers=1)
+    assert found.untimed == len(found.expected) and found.bases() == {"unknown": found.untimed}
+    text = "\n".join(shown.lines(found, chosen=1, of_gpus=False))
+    assert "time    unknown" in text and "makespan" not in text
+    assert "device-hours on one" in text and "A100 80 GB" in text
+
+
+def test_too_little_memory_is_said_before(store, monkeypatch):
+    monkeypatch.setattr(devices, "main_memory", lambda: 0.43e9)
+    found = look(store, only=["table4/os16", "table9/batch4"])
+    said = shown.warnings(found, 2)
+    assert any("train table4/os16" in line and "would fit" in line for line in said)
+    assert len(shown.shortened([*said] * 9)) == shown.MOST_WARNINGS + 1
+    # Each of them fits, two of them do not.
+    monkeypatch.setattr(devices, "main_memory", lambda: 0.7e9)
+    [line] = shown.warnings(look(store, only=["table9/batch4"]), 2)
+    assert "2 largest jobs side by side need" in line and "--workers 1 would fit" in line
+
+
+def test_a_plan_that_is_done(store):
+    for step in plan([0], ["table9/batch4"]).steps.values():
+        finish(store, step, 1.0)
+    found = look(store, only=["table9/batch4"])
+    assert shown.lines(found, chosen=2, of_gpus=False) == ["nothing is left to run"]
+    assert shown.as_json(found, 2)["device_hours"] == 0
+
+
+def test_disk_is_what_is_written(store):
+    """Against the records of a run: weights and counts to a few per cent."""
+    arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--device", "cpu", "--workers", "1"]
+    where = ["--results", str(store.folder.parent)]
+    found = look(store, only=["table9/batch4"]).disk
+    assert main([*arguments, *where]) == 0
+    sizes = {
+        name: sum(path.stat().st_size for path in store.steps.glob(f"*/{name}"))
+        for name in ("weights.safetensors", "counts.safetensors")
+    }
+    assert found.weights == pytest.approx(sizes["weights.safetensors"], rel=0.05)
+    assert found.counts == pytest.approx(sizes["counts.safetensors"], rel=0.05)
+
+
+def test_a_process_of_its_own_makes_the_probes(store, tmp_path):
+    found = look(store, only=["table9/batch4"])
+    evaluated = [one for one in found.shapes() if one.pictures]
+    probes = Probes(tmp_path / "probes.json")
+    assert measure_all(evaluated, probes, 1, Console(file=io.StringIO())) == {}
+    assert probes.of(evaluated[0], 1).flops == evaluated[0].effort.flops
+
+
+def arguments(tmp_path, *more):
+    return [
+        "--table", "4", "--tier", "smoke", "--dry-run", "--device", "cpu",
+        "--results", str(tmp_path / "r"), *more,
+    ]  # fmt: skip
+
+
+def test_a_dry_run_shows_what_it_costs(tmp_path, capsys):
+    assert main(arguments(tmp_path, "--workers", "3")) == 0
+    out = capsys.readouterr().out
+    assert "What is still to run costs, on Some CPU, 8 cores, 1 thread a step:" in out
+    for said in ("device-hours", "memory  0.4", "of results: weights", "cache  ", "makespan"):
+        assert said in out
+    [workers] = [line.split() for line in out.splitlines() if line.startswith("workers ")]
+    assert workers[1:] == ["1", "2", "3*", "4", "8", "16", "32", "64"]
+    assert out.count("with it") == 3  # a sweep of four
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_dry_run_for_programs(tmp_path, capsys):
+    assert main(arguments(tmp_path, "--json", "--device-name", "a100", "--gpus", "4")) == 0
+    found = json.loads(capsys.readouterr().out)["forecast"]
+    assert found["device"]["name"] == "A100 80 GB" and not found["device"]["at hand"]
+    assert found["rests_on"] == {"table": 3}
+    assert [one["workers"] for one in found["makespans"] if one["chosen"]] == [4]
+    seconds = sum(one["seconds"] for one in found["jobs"])
+    assert found["device_hours"] == pytest.approx(seconds / 3600)
+    assert found["known_devices"]["a100"]["device_hours"] <= found["device_hours"]
+    assert sorted(len(one["steps"]) for one in found["jobs"]) == [1, 1, 4]
+
+
+def test_probes_are_announced_then_made(tmp_path, capsys, monkeypatch):
+    from replication.forecast import probing
+
+    def instead(shapes, probes, workers, console):
+        for one in shapes:
+            probes.keep(one, Probe(seconds=60.0, flops=one.effort.flops), workers)
+        return {"one of them": "out of memory"}
+
+    monkeypatch.setattr(probing, "measure_all", instead)
+    assert main(arguments(tmp_path, "--probe", "--json")) == 0
+    out, err = capsys.readouterr()
+    assert "probes: 3 distinct shapes, 8 at a time: about" in err
+    assert "one of them: out of memory" in err
+    assert json.loads(out)["forecast"]["rests_on"] == {"probe": 3}
+    assert main(arguments(tmp_path, "--probe", "--json")) == 0
+    assert "nothing to measure" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--dry-run", "--device-name", "a10"], 'the nearest known is "a100"'),
+        (["--probe"], "--probe: goes with --dry-run"),
+        (["--gpus", "2"], "--gpus: goes with --dry-run"),
+        (["--dry-run", "--gpus", "0"], "--gpus 0: must be at least 1"),
+        (["--dry-run", "--gpus", "2", "--workers", "2"], "--gpus: not with --workers"),
+        (["--dry-run", "--probe", "--device-name", "t4"], "--probe: not with --device-name"),
+        (["--dry-run", "--power", "--probe"], "--probe: goes with --dry-run, without --power"),
+    ],
+)
+def test_a_users_mistake_is_a_line(given, said, capsys, tmp_path):
+    where = ["--table", "4", "--tier", "smoke", "--results", str(tmp_path / "r")]
+    assert main([*where, *given]) == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(4.44, "4.4 s"), (99, "99 s"), (101, "1.7 min"), (5400, "90 min"), (7000, "1.9 h"),
+     (86400 * 23.4, "23 days"), (None, "?")],
+)  # fmt: skip
+def test_times_have_two_digits(seconds, said):
+    assert shown.amount(seconds) == said
+
+
+def test_a_forecast_needs_no_torch(tmp_path):
+    """So that looking stays quick, and costs no GPU its memory."""
+    code = (
+        "import sys; from replication.run import main; "
+        f"main({arguments(tmp_path)!r}); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=HOME, check=True, stdout=subprocess.DEVNULL)
