@@ -112,6 +112,12 @@ def check(session: nox.Session) -> None:
     session.run(environment(session), "-m", "replication.check", *session.posargs, external=True)
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """What it costs beside what one would use instead; half an hour on two idle cores."""
+    session.run(environment(session), "-m", "benchmarks.speed", *session.posargs, external=True)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests."""

@@ -60,7 +60,7 @@ def recorded(folder):
     home = folder / "checkout"
     for name in ("replication", "tiers", "figures"):
         shutil.copytree(HERE / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (".gitignore", "ledger.toml", "tables/protocol.toml"):
+    for name in (".gitignore", "devices.toml", "ledger.toml", "tables/protocol.toml"):
         (home / name).parent.mkdir(exist_ok=True)
         shutil.copy(HERE / name, home / name)
     (home / "tables/table09.toml").write_text(TABLE)

@@ -1,0 +1,85 @@
+"""Two ways of doing the same thing, timed in turn in one process, and what their ratio is."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Seconds of ours and of theirs, repetition by repetition, for the same work."""
+
+    what: str
+    theirs_is: str
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+    # Pieces of work in one run, and what a piece is called.
+    pieces: float = 1.0
+    unit: str = "run"
+    # The speed-up that was aimed at; None where none was.
+    target: float | None = None
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Their seconds over ours, within each repetition: above 1 ours is faster."""
+        return tuple(t / o for o, t in zip(self.ours, self.theirs, strict=True))
+
+    @property
+    def speedup(self) -> float:
+        return statistics.median(self.ratios)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ratios": self.ratios, "speedup": self.speedup}
+
+
+def seconds(run: Run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def alternate(ours: Run, theirs: Run, repetitions: int) -> tuple[list[float], list[float]]:
+    """Seconds of each, in turn, the one that goes first changing; once before, to warm up."""
+    ours(), theirs()
+    of_ours, of_theirs = [], []
+    for repetition in range(repetitions):
+        if repetition % 2:
+            of_theirs.append(seconds(theirs))
+            of_ours.append(seconds(ours))
+        else:
+            of_ours.append(seconds(ours))
+            of_theirs.append(seconds(theirs))
+    return of_ours, of_theirs
+
+
+def show(comparisons: Sequence[Comparison], console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("what", "beside"):
+        table.add_column(heading)
+    for heading in ("ours", "theirs", "speed-up", "range", "aim"):
+        table.add_column(heading, justify="right")
+    for one in comparisons:
+        table.add_row(
+            one.what,
+            one.theirs_is,
+            _rate(statistics.median(one.ours), one),
+            _rate(statistics.median(one.theirs), one),
+            f"{one.speedup:.2f}",
+            f"{min(one.ratios):.2f} to {max(one.ratios):.2f}",
+            "" if one.target is None else f"{one.target:g}",
+        )
+    console.print(table)
+
+
+def _rate(taken: float, one: Comparison) -> str:
+    """Seconds a piece, or pieces a second where that is the larger number."""
+    each = taken / one.pieces
+    return f"{each:.3g} s/{one.unit}" if each > 0.5 else f"{1 / each:.3g} {one.unit}s/s"

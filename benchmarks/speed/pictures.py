@@ -1,0 +1,106 @@
+"""Training batches from real photographs: ours beside a DataLoader with torchvision's v2."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from benchmarks.speed.alternating import Comparison, alternate
+from replication.data.batches import MEAN, STD, augment, draw, gather, order
+from replication.data.cache import Pictures
+from replication.data.sources import Sources
+from replication.tiers import load_tier
+
+HOME = Path(__file__).resolve().parents[2]
+BATCH, BATCHES = 16, 4
+AIM = 5.0
+
+Pair = tuple[tv_tensors.Image, tv_tensors.Mask]
+
+
+class Voc(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Scale 0.5 to 2.0 in steps of 0.25, pad, crop and flip, as torchvision's v2 has them."""
+
+    def __init__(self, files: list[tuple[Path, Path]], crop: int, *, decoded: bool) -> None:
+        self.files, self.crop = files, crop
+        self.pairs = [self._read(i) for i in range(len(files))] if decoded else None
+        self.after = v2.Compose(
+            [
+                v2.RandomCrop(
+                    crop,
+                    pad_if_needed=True,
+                    fill={tv_tensors.Image: [int(255 * m) for m in MEAN], tv_tensors.Mask: 255},
+                ),
+                v2.RandomHorizontalFlip(0.5),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+                v2.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def _read(self, i: int) -> Pair:
+        image, mask = self.files[i]
+        pixels = v2.functional.pil_to_tensor(Image.open(image).convert("RGB"))
+        labels = v2.functional.pil_to_tensor(Image.open(mask))
+        return tv_tensors.Image(pixels), tv_tensors.Mask(labels)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, mask = self._read(i) if self.pairs is None else self.pairs[i]
+        factor = 0.5 + 0.25 * int(torch.randint(0, 7, ()))
+        size = [int(side * factor) for side in image.shape[-2:]]
+        image = v2.functional.resize(image, size, antialias=False)
+        mask = v2.functional.resize(mask, size, v2.InterpolationMode.NEAREST)
+        image, mask = self.after(image, mask)
+        return image, mask[0].long()
+
+
+def our_batches(data: Pictures, crop: int, start: int) -> None:
+    for iteration in range(start, start + BATCHES):
+        batch = order(len(data), BATCH, iteration, 0).tolist()
+        images, masks, sizes = gather(data, batch)
+        draws = draw(BATCH, (0.5, 2.0), 0.25, True, iteration=iteration, seed=0)
+        augment(images, masks, sizes, draws, crop)
+
+
+def compare(repetitions: int, voc: Path) -> Iterator[Comparison]:
+    """On one core each: no worker processes, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    sources = Sources.of(load_tier("paper", HOME / "tiers").data, {"voc": str(voc)})
+    data = sources.segmentation("voc", "trainaug")
+    root = voc / "VOC2012"
+    masks = {path.stem: path for path in sorted(root.glob("SegmentationClass*/*.png"))}
+    files = [(root / "JPEGImages" / f"{id_}.jpg", masks[id_]) for id_ in data.ids]
+    for crop in (513, 65):
+        for decoded in (False, True):
+            loader = DataLoader(
+                Voc(files, crop, decoded=decoded), BATCH, shuffle=True, drop_last=True
+            )
+
+            def their_batches(
+                loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = loader,
+            ) -> None:
+                for _, _ in zip(range(BATCHES), loader, strict=False):
+                    pass
+
+            def ours(crop: int = crop) -> None:
+                our_batches(data, crop, 0)
+
+            of_ours, of_theirs = alternate(ours, their_batches, repetitions)
+            kept = "decoded in memory" if decoded else "from files"
+            yield Comparison(
+                what=f"input, photographs, crop {crop}, one core",
+                theirs_is=f"DataLoader, torchvision v2, {kept}",
+                ours=tuple(of_ours),
+                theirs=tuple(of_theirs),
+                pieces=BATCH * BATCHES,
+                unit="image",
+                target=None if decoded else AIM,
+            )
+    torch.set_num_threads(threads)

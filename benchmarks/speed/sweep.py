@@ -1,0 +1,86 @@
+"""Evaluation: Table 4's four rows in one sweep beside one by one; counting beside torchmetrics."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from benchmarks.speed.alternating import Comparison, alternate
+from replication.data.sources import Sources
+from replication.evaluation import count, evaluate
+from replication.network.deeplab import build
+from replication.spec import load_tables
+from replication.tiers import load_tier, scale
+
+HOME = Path(__file__).resolve().parents[2]
+IMAGES = 62
+# One sweep in at most 0.65 of the time of the rows one by one.
+AIM = 1 / 0.65
+
+
+def compare(repetitions: int) -> Iterator[Comparison]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield _sweep(repetitions)
+    yield _counting(repetitions)
+    torch.set_num_threads(threads)
+
+
+def _sweep(repetitions: int) -> Comparison:
+    tier = load_tier("micro", HOME / "tiers")
+    cells = [scale(cell, tier) for cell in load_tables(HOME / "tables", [4])[0].cells]
+    rows = [cell.evaluation for cell in cells if cell.evaluation is not None]
+    network = cells[0].network
+    assert network is not None
+    data = Sources.of(tier.data, {}).segmentation("voc", "dev")
+    first = {name: getattr(data, name)[:IMAGES] for name in ("ids", "sizes", "offsets")}
+    data = dataclasses.replace(data, **first)
+    model = build(network, len(data.classes), 16, torch.Generator().manual_seed(0))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def together() -> None:
+        evaluate(model, data, rows)
+
+    def one_by_one() -> None:
+        for row in rows:
+            evaluate(model, data, [row])
+
+    of_ours, of_theirs = alternate(together, one_by_one, repetitions)
+    return Comparison(
+        what="evaluation, Table 4's four rows in one sweep",
+        theirs_is="row by row",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=IMAGES,
+        unit="image",
+        target=AIM,
+    )
+
+
+def _counting(repetitions: int) -> Comparison:
+    """21 x 21 counts of each of 32 pictures of 513 x 513."""
+    generator = torch.Generator().manual_seed(0)
+    size = (32, 513, 513)
+    masks = torch.randint(0, 21, size, generator=generator, dtype=torch.uint8)
+    masks[torch.rand(size, generator=generator) < 0.05] = 255
+    predicted = torch.randint(0, 21, size, generator=generator, dtype=torch.uint8)
+    metric = MulticlassConfusionMatrix(21, ignore_index=255, validate_args=False)
+
+    def ours() -> None:
+        count(predicted, masks, 21)
+
+    def theirs() -> None:
+        for prediction, mask in zip(predicted, masks, strict=True):
+            metric(prediction.long(), mask.long())
+
+    of_ours, of_theirs = alternate(ours, theirs, repetitions)
+    return Comparison(
+        what="confusion counts a picture, 513 px, 21 classes",
+        theirs_is="torchmetrics",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=len(masks),
+        unit="image",
+    )
