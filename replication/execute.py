@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from replication.allocation import keep_memory
 from replication.checkpoints import read_tensors, write_tensors
 from replication.data.sources import Sources
 from replication.environment import describe
@@ -68,6 +69,8 @@ def run_job(steps: Sequence[Step], context: Context) -> list[str]:
     gone on with, from its checkpoint, where there is more.
     """
     torch.set_num_threads(context.threads)
+    if context.device == "cpu":
+        keep_memory()
     with ExitStack() as stack:
         for step in steps:
             if not stack.enter_context(context.store.lock(step)):
@@ -160,7 +163,13 @@ def _pretrain(step: Step, folder: Path, context: Context) -> dict[str, Any]:
     data = context.sources.classification(step.config["data"]["split"])
     seed = step.config["seed"]
     generator = torch.Generator().manual_seed(seed)
-    model = build_classifier(network, len(data.classes), protocol.output_stride, generator)
+    model = build_classifier(
+        network,
+        len(data.classes),
+        protocol.output_stride,
+        generator,
+        residual_gamma=protocol.residual_gamma,
+    )
     place(model, context.device)
     pretrain(
         model,

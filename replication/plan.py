@@ -13,8 +13,6 @@ from replication.spec import Cell, Table, TableKey
 from replication.spec.names import cell_name
 from replication.tiers import Tier, scale
 
-# The pretrained backbone is one for all seeds, as the paper's is.
-PRETRAINING_SEED = 0
 # In the place of a weight file's hash: the backbone starts as initialised.
 RANDOM = "random"
 
@@ -124,7 +122,8 @@ def _chain(
             "network": backbone_only(network).config(),
             "pretraining": tier.pretraining.config(),
             "data": _data("imagenet", "train", fingerprint),
-            "seed": PRETRAINING_SEED,
+            # Part of what a seed repeats: of one backbone's luck, no number of seeds would tell.
+            "seed": seed,
         }
         chain.append(Step(kind="pretrain", config=config, parent=None))
     else:

@@ -139,6 +139,8 @@ class Pretraining(Frozen):
     bn_decay: Fraction
     # Each iteration draws one of these for block4; ((1, 1, 1),) is plain pretraining.
     multi_grids: tuple[UnitRates, ...]
+    # Where the last BN gain of every unit starts; below 1, units start nearer to the identity.
+    residual_gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
     precision: Precision = "fp32"  # ledger
     deterministic: bool = False
 

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from replication.errors import RunError
 
 # Raised whenever the same configuration would give other numbers: old records are then left alone.
-VERSION = 1
+VERSION = 2
 
 Kind = Literal["pretrain", "train", "evaluate"]
 Status = Literal["done", "failed", "partial", "missing"]

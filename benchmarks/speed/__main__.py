@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.speed import pictures, plan, startup, step, sweep
+from benchmarks.speed import pictures, pieces, plan, startup, step, sweep
 from benchmarks.speed.alternating import Comparison, show
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     parts: dict[str, Callable[[int], Iterator[Comparison]]] = {
         "startup": startup.compare,
         "sweep": sweep.compare,
+        "pieces": pieces.compare,
         "step": step.compare,
         "plan": plan.compare,
     }

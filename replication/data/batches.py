@@ -23,11 +23,6 @@ from replication.protocol import Padding
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-# Where a crop is sampled from the bytes and then normalised, not from normalised pictures: less
-# work by the pictures' size over the crop's, and the same to rounding, not to the bit. "cpu" would
-# join them together with another runs.VERSION and other references.
-SAMPLED_FIRST_ON = ("cuda",)
-
 
 def normalise(pixels: Tensor) -> Tensor:
     """uint8 (N, H, W, 3) to float (N, 3, H, W), the mean pixel at zero; channels_last memory."""
@@ -186,11 +181,9 @@ def sample(images: Tensor, masks: Tensor, places: Places) -> tuple[Tensor, Tenso
     def sampled(whole: Tensor) -> Tensor:
         return F.grid_sample(whole, grid, padding_mode="border", align_corners=False)
 
-    if images.device.type in SAMPLED_FIRST_ON:
-        crops = sampled(images.float().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        pixels = _normalised(crops).permute(0, 3, 1, 2)
-    else:
-        pixels = sampled(normalise(images))
+    # Normalised after it is cropped: a photograph has several times a crop's pixels.
+    crops = sampled(images.float().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    pixels = _normalised(crops).permute(0, 3, 1, 2)
     return pixels.masked_fill(~inside[:, None], 0.0), labels
 
 

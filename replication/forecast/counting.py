@@ -211,8 +211,7 @@ def _head(network: Network, channels: int, pixels: int, output_stride: int) -> l
     """ASPP with its projection and dropout."""
     width, features = network.head_width, channels * pixels
     rates = aspp_rates(network.atrous_rates, output_stride, network.atrous_rates_at_32)
-    branches = 1 + len(rates) + network.image_pooling
-    joined = branches * width * pixels
+    joined = (1 + len(rates)) * width * pixels
     layers: list[Layer] = []
     for number, kernel in enumerate((1, *(3 for _ in rates))):
         layers += _normalised(f"aspp.{number}", channels, width, kernel, pixels, pixels)
@@ -223,7 +222,12 @@ def _head(network: Network, channels: int, pixels: int, output_stride: int) -> l
         Layer(name="aspp join", moved=(2 * joined, 2 * joined), kept=FLOAT * joined, alive=joined)
     )
     layers = [replace(layer, alive=features + joined + layer.alive) for layer in layers]
-    layers += _normalised("aspp project", branches * width, width, 1, pixels, pixels)
+    if network.image_pooling:
+        # The projection's share of the pooled features, which is added to every position.
+        layers.append(_convolution("aspp pooled", width, width, 1, 1, 1, kept=False))
+        size = width * pixels
+        layers.append(Layer(name="aspp add", moved=(2 * size, size), alive=size))
+    layers += _normalised("aspp project", (1 + len(rates)) * width, width, 1, pixels, pixels)
     if network.dropout:
         size = width * pixels
         forward, backward = DROPOUT_MOVES

@@ -56,12 +56,19 @@ class ASPP(nn.Module):
             convolution.dilation = convolution.padding = (rate, rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = [branch(x) for branch in self.branches]
-        if self.image_pooling is not None:
-            pooled = self.image_pooling(x.mean((2, 3), keepdim=True))
-            # Bilinear upsampling of a 1x1 map is a constant: expanding it is exact and free.
-            features.append(pooled.expand(-1, -1, *x.shape[2:]))
-        return self.project(torch.cat(features, 1))
+        features = torch.cat([branch(x) for branch in self.branches], 1)
+        if self.image_pooling is None:
+            return self.project(features)
+        pooled = self.image_pooling(x.mean((2, 3), keepdim=True))
+        # Bilinear upsampling of a 1x1 map is a constant, and the projection is linear: what it
+        # makes of the pooled features is added to every position, and they are never laid out.
+        convolution, *rest = self.project
+        weight = cast(nn.Conv2d, convolution).weight
+        ours, pools = weight[:, : features.shape[1]], weight[:, features.shape[1] :]
+        x = F.conv2d(features, ours).add_(F.conv2d(pooled, pools))
+        for layer in rest:
+            x = layer(x)
+        return x
 
 
 def dropout(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
@@ -73,8 +80,11 @@ def dropout(x: Tensor, probability: float, generator: torch.Generator | None) ->
 
 
 def upsample(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
-    """Bilinear interpolation of (N, C, h, w) to (N, C, *size)."""
-    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+    """Bilinear interpolation of (N, C, h, w) to (N, C, *size).
+
+    On a CPU, towards a gradient, by products: half the time (benchmarks/speed/pieces.py).
+    """
+    if torch.are_deterministic_algorithms_enabled() if x.is_cuda else x.requires_grad:
         return upsample_by_products(x, size, align_corners=align_corners)
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
@@ -88,7 +98,7 @@ def upsample_by_products(x: Tensor, size: tuple[int, int], *, align_corners: boo
         _bilinear(x.shape[axis], size[axis - 2], align_corners, x.device) for axis in (2, 3)
     )
     with torch.autocast(x.device.type, enabled=False):
-        return rows @ x.float() @ columns.T
+        return rows @ (x.float().contiguous() @ columns.T)
 
 
 def _bilinear(inside: int, outside: int, align_corners: bool, device: torch.device) -> Tensor:

@@ -104,11 +104,20 @@ def build(
 
 
 def build_classifier(
-    network: Network, num_classes: int, output_stride: int, generator: torch.Generator
+    network: Network,
+    num_classes: int,
+    output_stride: int,
+    generator: torch.Generator,
+    *,
+    residual_gamma: float = 1.0,
 ) -> Classifier:
+    """A freshly initialised classifier; `residual_gamma` is every unit's last BN gain."""
     model = Classifier(network, num_classes, output_stride)
     initialise(model, generator)
     with torch.no_grad():
         model.fc.weight.normal_(0.0, 0.01, generator=generator)
         model.fc.bias.zero_()
+        for name, parameter in model.named_parameters():
+            if name.endswith("bn3.weight"):
+                parameter.fill_(residual_gamma)
     return model

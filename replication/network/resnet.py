@@ -51,7 +51,8 @@ class Unit(nn.Module):
             shortcut = x if stride == 1 else x[:, :, ::stride, ::stride]
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        return F.relu(self.bn3(self.conv3(y)) + shortcut, inplace=True)
+        # In place: batch normalisation keeps its input for the gradient, not what it gave.
+        return F.relu(self.bn3(self.conv3(y)).add_(shortcut), inplace=True)
 
 
 class Stem(nn.Module):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from replication.data import batches
 from replication.data.batches import augment, draw, gather, order
 from replication.data.feed import Ahead, Feed, Resident, resident
 from tests.conftest import small_stage
@@ -82,14 +81,3 @@ def test_a_residents_pictures_are_gathers():
 
 def test_nothing_is_copied_to_where_it_is():
     assert resident(DATA, CPU) is None
-
-
-def test_sampling_first_agrees_to_rounding(monkeypatch):
-    """Normalising is affine and the weights add up to 1; the mean pixel pads in both orders."""
-    before = [expected(iteration) for iteration in range(4)]
-    monkeypatch.setattr(batches, "SAMPLED_FIRST_ON", ("cpu",))
-    for iteration, (x, labels) in enumerate(before):
-        other, its_labels = expected(iteration)
-        assert torch.equal(labels, its_labels)
-        assert torch.allclose(x, other, rtol=0, atol=2e-5)
-        assert torch.equal(x == 0, other == 0)

@@ -103,8 +103,8 @@ def test_a_sweep_is_one_job_with_the_time_of_its_record(store):
     for step in plan([0], strategies).steps.values():
         finish(store, step, {"evaluate": 12.0, "train": 60.0, "pretrain": 30.0}[step.kind])
     found = look(store, seeds=(0, 1), only=strategies)
-    assert [one.seconds for one in found.expected] == [12.0, 60.0]
-    assert found.device_seconds == 72.0 == found.longest_chain
+    assert [one.seconds for one in found.expected] == [12.0, 30.0, 60.0]
+    assert found.device_seconds == 102.0 == found.longest_chain
     assert found.expected[0].label == "evaluate table4/os16 seed 1 (+2 strategies)"
     # One strategy more, and the sweep is another.
     more = look(store, seeds=(0, 1), only=[*strategies, "table4/os8-ms-flip"])

@@ -1,0 +1,87 @@
+"""Parts of an iteration: the loss on upsampled logits, and memory that is kept between iterations.
+
+The first beside F.interpolate's own gradient; the second as two processes on two cores, which is
+where it matters: the system clears the pages of one process at a time.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.speed.alternating import Comparison, Run, alternate
+from replication.training import segmentation_loss
+
+# (pictures, classes, logits, pixels): the micro tier's, and the paper's crop at output stride 16.
+LOSSES = ((16, 13, 17, 65), (4, 21, 33, 513))
+# Tensors of a micro block's output, made and dropped as iterations do.
+TENSORS, ROUNDS, PROCESSES = 50, 10, 2
+WORK = f"""
+import sys, torch
+from replication.allocation import keep_memory
+torch.set_num_threads(1)
+if sys.argv[1] == "kept":
+    keep_memory()
+x = torch.randn(16, 128, 17, 17)
+for _ in range({ROUNDS}):
+    [x + x for _ in range({TENSORS})]
+"""
+
+
+def compare(repetitions: int) -> Iterator[Comparison]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for pictures, classes, side, pixels in LOSSES:
+        yield _loss(repetitions, pictures, classes, side, pixels)
+    torch.set_num_threads(threads)
+    yield _memory(repetitions)
+
+
+def _loss(repetitions: int, pictures: int, classes: int, side: int, pixels: int) -> Comparison:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(pictures, classes, side, side, generator=generator)
+    logits = logits.contiguous(memory_format=torch.channels_last).requires_grad_()
+    labels = torch.randint(0, classes, (pictures, pixels, pixels), generator=generator)
+    labels[:, :3] = 255
+
+    def ours() -> Tensor:
+        return segmentation_loss(
+            logits, labels, upsample_logits=True, align_corners=True, label_grid="corners",
+            normalisation="valid",
+        )  # fmt: skip
+
+    def theirs() -> Tensor:
+        upsampled = F.interpolate(logits, (pixels, pixels), mode="bilinear", align_corners=True)
+        return F.cross_entropy(upsampled, labels, ignore_index=255)
+
+    def step(loss: Run) -> Run:
+        return lambda: torch.autograd.grad(loss(), logits)
+
+    of_ours, of_theirs = alternate(step(ours), step(theirs), repetitions)
+    return Comparison(
+        what=f"loss and gradient, {pixels} px, {classes} classes",
+        theirs_is="F.interpolate, F.cross_entropy",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=pictures,
+        unit="picture",
+    )
+
+
+def _memory(repetitions: int) -> Comparison:
+    def together(way: str) -> None:
+        command = [sys.executable, "-c", WORK, way]
+        running = [subprocess.Popen(command) for _ in range(PROCESSES)]
+        if any(process.wait() for process in running):
+            raise RuntimeError(f"{command}: failed")
+
+    of_ours, of_theirs = alternate(lambda: together("kept"), lambda: together("own"), repetitions)
+    return Comparison(
+        what=f"{ROUNDS * TENSORS} sums of 2.4 MB in each of {PROCESSES} processes, start included",
+        theirs_is="the C library's own thresholds",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+    )
