@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP as TorchvisionASPP
 
 from replication.network.aspp import ASPP, dropout, upsample_by_products
-from replication.network.deeplab import DeepLabV3, build
+from replication.network.deeplab import DeepLabV3, build, build_classifier
 from replication.network.resnet import ResNet, initialise
 from replication.network.weights import from_torchvision, load, replicate_block4
 from tests.conftest import full_network, small_network
@@ -115,6 +115,18 @@ def test_aspp_equals_torchvisions():
     x = torch.randn(2, 32, 17, 17, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         assert (theirs(x) - ours.eval()(x)).abs().max() < 1e-5
+    # Trained too, with batch statistics: outputs, and gradients of input and weights.
+    theirs.train().project[3].p = 0.0
+    ours.train()
+    weights = torch.randn(2, 16, 17, 17, generator=torch.Generator().manual_seed(4))
+    gradients = []
+    for model, branches in ((theirs, "convs"), (ours, "branches")):
+        own = x.clone().requires_grad_()
+        (model(own) * weights).sum().backward()
+        gradients.append([own.grad, model.project[0].weight.grad])
+        gradients[-1].append(model.get_submodule(branches)[1][0].weight.grad)
+    for expected, measured in zip(*gradients, strict=True):
+        assert (expected - measured).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_whole_network_equals_torchvisions_deeplabv3():
@@ -212,6 +224,18 @@ def test_gamma_zero_makes_added_blocks_the_identity():
     x = image(33)
     with torch.no_grad():
         assert torch.allclose(four(x), six.eval()(x))
+
+
+def test_units_of_a_classifier_start_as_far_from_the_identity_as_asked():
+    network, random = small_network(), torch.Generator().manual_seed(0)
+    model = build_classifier(network, 5, 32, random, residual_gamma=0.25)
+    gains = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if "bn" in name and name.endswith("weight")
+    }
+    assert {float(p.mean()) for n, p in gains.items() if n.endswith("bn3.weight")} == {0.25}
+    assert {float(p.mean()) for n, p in gains.items() if not n.endswith("bn3.weight")} == {1.0}
 
 
 def test_dropout_draws_from_its_own_generator():
