@@ -98,6 +98,18 @@ def draw(fractions: Fractions) -> dict[str, bytes]:
     return files
 
 
+def drawn(folder: Path, size: int = 65, max_rate: int = 100) -> bool:
+    """Whether the figure is there, with the numbers that the closed form gives today."""
+    files = [folder / f"fig4.{kind}" for kind in ("png", "svg", "csv")]
+    if not all(file.is_file() for file in files):
+        return False
+    rates = range(1, max_rate + 1)
+    fractions = {
+        rate: valid_weights.normalised(valid_weights.closed_form(size, rate)) for rate in rates
+    }
+    return files[-1].read_bytes() == to_csv(fractions)
+
+
 def write(folder: Path, size: int = 65, max_rate: int = 100) -> list[Path]:
     """Write the figure and its numbers; returns the files' paths."""
     fractions = table(size, max_rate)

@@ -20,7 +20,7 @@ from replication.protocol import Network
 from replication.render.points import PAGE
 from replication.results import TableResult
 from replication.submission import recorded
-from replication.workers import Job, Options, Summary
+from replication.workers import Job, Options, Summary, on_record
 from replication.workers import run as run_steps
 
 
@@ -119,6 +119,8 @@ def _foresee(asked: Asked, console: Console) -> None:
 
 def _run(asked: Asked, console: Console) -> Summary:
     options, plan = asked.options, asked.plan
+    if not asked.unfinished:
+        return on_record(plan, asked.store)  # and neither torch nor a device is needed
     device = arguments.device(options.device)
     place = here(device, asked.tier.threads)
     workers = options.workers or place.workers
@@ -146,9 +148,10 @@ def _run(asked: Asked, console: Console) -> Summary:
 
 
 def _figure4(folder: Path) -> None:
-    from figures.fig4 import write
+    from figures.fig4 import drawn, write
 
-    write(folder)
+    if not drawn(folder):
+        write(folder)
 
 
 def _close(

@@ -183,7 +183,7 @@ def backbone_only(network: Network) -> Network:
 
 def _label(step: Step, cell: str, seed: int) -> str:
     if step.kind == "pretrain":
-        return f"pretrain {step.config['network']['backbone']}"
+        return f"pretrain {step.config['network']['backbone']} seed {seed}"
     if step.kind == "evaluate":
         return f"evaluate {cell} seed {seed}"
     stage = step.config["stage"]

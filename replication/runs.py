@@ -65,11 +65,16 @@ class Step:
 
 
 class Store:
-    """The steps of one results folder and tier."""
+    """The steps of one results folder and tier.
+
+    What is on record stays as it is: this object reads and checks each record once.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.steps = folder / "steps"
+        self._status: dict[str, Status] = {}
+        self._outcomes: dict[str, dict[str, Any]] = {}
 
     def prepare(self) -> None:
         """Make the folder and make sure that it can be written."""
@@ -93,13 +98,19 @@ class Store:
 
     def status(self, step: Step) -> Status:
         """Where a step stands; a finished one must have been made from the same configuration."""
+        if step.id in self._status:
+            return self._status[step.id]
         if (self.path(step.id) / "outcome.json").is_file():
             self._check_config(step)
-            return "failed" if self.outcome(step.id)["status"] == "failed" else "done"
+            failed = self.outcome(step.id)["status"] == "failed"
+            self._status[step.id] = "failed" if failed else "done"
+            return self._status[step.id]
         return "partial" if self.partial(step.id).is_dir() else "missing"
 
     def outcome(self, step_id: str) -> dict[str, Any]:
-        return read_json(self.path(step_id) / "outcome.json")
+        if step_id not in self._outcomes:
+            self._outcomes[step_id] = read_json(self.path(step_id) / "outcome.json")
+        return self._outcomes[step_id]
 
     def _check_config(self, step: Step) -> None:
         file = self.path(step.id) / "config.json"

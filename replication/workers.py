@@ -73,12 +73,9 @@ def run(plan: Plan, store: Store, sources: Sources, options: Options, display: D
 
     On Ctrl-C the workers write checkpoints and stop; the summary says `interrupted`.
     """
-    status = {id_: store.status(step) for id_, step in plan.steps.items()}
-    summary = Summary(done=[id_ for id_, state in status.items() if state == "done"])
-    for id_, state in status.items():
-        if state == "failed":
-            summary.failed[id_] = store.outcome(id_)["error"]
-    queue = jobs(plan, [s for s in plan.steps.values() if status[s.id] in ("missing", "partial")])
+    summary = on_record(plan, store)
+    recorded = {*summary.done, *summary.failed}
+    queue = jobs(plan, [step for step in plan.steps.values() if step.id not in recorded])
     pool = [_start(store, sources, options) for _ in range(min(options.workers, len(queue)))]
     elsewhere: dict[Job, float] = {}
     halted = False
@@ -108,6 +105,17 @@ def run(plan: Plan, store: Store, sources: Sources, options: Options, display: D
         if id_ not in summary.done and id_ not in summary.failed:
             summary.not_run.setdefault(id_, "interrupted" if summary.interrupted else "not started")
     return summary
+
+
+def on_record(plan: Plan, store: Store) -> Summary:
+    """What became of the plan's steps in earlier runs."""
+    status = {id_: store.status(step) for id_, step in plan.steps.items()}
+    return Summary(
+        done=[id_ for id_, state in status.items() if state == "done"],
+        failed={
+            id_: store.outcome(id_)["error"] for id_, state in status.items() if state == "failed"
+        },
+    )
 
 
 def jobs(plan: Plan, steps: Sequence[Step]) -> list[Job]:

@@ -278,13 +278,14 @@ def test_the_command_in_json(on_record, capsys):
     assert gain["seeds"] == needed(2.0, 0.0125)
     assert order["decides"] == "os8-ms-flip − os8-ms (of 2)"
     assert order["seeds"] == needed(1 / 6 / math.sqrt(7 / 12), 0.0125)
-    # Of the three seeds on record nothing runs again; each further one is a training and a sweep.
+    # Of the three seeds on record nothing runs again; each further one is a pretraining, a
+    # training and a sweep.
     for one, strategies in ((gain, 2), (order, 3)):
         further = one["seeds"] - 3
         assert one["cost"] == {
-            "trainings": further,
+            "trainings": 2 * further,
             "evaluations": strategies * further,
-            "seconds": pytest.approx(12.0 * further),
+            "seconds": pytest.approx((10.0 + 10.0 + 2.0) * further),
             "untimed": 0,
         }
     # The trainings of the first claim are among the second's; os16's evaluations are not.
@@ -292,7 +293,7 @@ def test_the_command_in_json(on_record, capsys):
     assert found["total"]["seconds"] == pytest.approx(order["cost"]["seconds"])
     more = gain["seeds"] - 3
     assert found["total"]["evaluations"] == order["cost"]["evaluations"] + more
-    # Two seeds more of Table 9's four cells.
+    # Two seeds more of Table 9's four cells, whose pretraining Table 4's seeds have.
     assert {one["state"] for one in of_table_9} == {"no deviation"}
     assert (found["unknown"], found["first_seeds"]) == ([9], 3)
     assert found["first_cost"] == {

@@ -97,6 +97,14 @@ def test_run_again_it_does_nothing(table4, capsys):
     assert "(0 in this run)" in capsys.readouterr().out
 
 
+def test_what_is_done_is_judged_without_torch(table4):
+    arguments = ["--table", "4", "--tier", "smoke", "--results", str(table4)]
+    code = "import sys; from replication.run import main; assert main(sys.argv[1:]) == 0; "
+    code += "sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_dry_run_shows_the_sharing(table4, capsys):
     arguments = ["--table", "3", "--table", "4", "--tier", "smoke", "--results", str(table4)]
     assert main([*arguments, "--dry-run", "--json"]) == 0
@@ -122,10 +130,10 @@ def test_one_cell_and_what_other_tables_know_of_it(table4):
     assert len(records(table4, "train")) == 1
 
 
-def test_two_seeds_share_the_pretraining(table4):
+def test_two_seeds_share_nothing(table4):
     arguments = ["--table", "4", "--tier", "smoke", "--results", str(table4), "--seeds", "2"]
     assert main(arguments) == 0
-    assert len(records(table4, "pretrain")) == 1 and len(records(table4, "train")) == 2
+    assert len(records(table4, "pretrain")) == 2 and len(records(table4, "train")) == 2
     cell = table(table4, 4)["cells"][0]
     assert cell["measured"]["seeds"] == [0, 1] and cell["measured"]["sd"] is not None
 

@@ -72,6 +72,16 @@ def test_nothing_is_written_when_the_two_counts_disagree(tmp_path, monkeypatch, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_figure_is_kept_while_its_numbers_are_todays(tmp_path, monkeypatch):
+    assert not fig4.drawn(tmp_path, max_rate=5)
+    fig4.write(tmp_path, max_rate=5)
+    assert fig4.drawn(tmp_path, max_rate=5)
+    assert not fig4.drawn(tmp_path, max_rate=6)
+    other = {**dict.fromkeys(valid_weights.VALID_WEIGHTS, 0), 9: 65 * 65}
+    monkeypatch.setattr(valid_weights, "closed_form", lambda size, rate: other)
+    assert not fig4.drawn(tmp_path, max_rate=5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

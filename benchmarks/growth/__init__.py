@@ -1,0 +1,1 @@
+"""How the time grows with what is asked for: `python -m benchmarks.growth`."""

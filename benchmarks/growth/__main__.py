@@ -1,0 +1,80 @@
+"""How the time grows with what is asked for: `python -m benchmarks.growth --write docs`.
+
+Medians of repetitions in turn, one thread, at micro shapes. Nothing else should be running.
+"""
+
+import argparse
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.growth import resuming, work
+from benchmarks.growth.curves import Curve, as_markdown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5, help="of each size (5)")
+    parser.add_argument("--only", choices=["work", "resuming"])
+    parser.add_argument("--write", type=Path, metavar="DIR", help="DIR/growth.md and growth.png")
+    options = parser.parse_args()
+    if options.repetitions < 1:
+        parser.error(f"--repetitions {options.repetitions}: must be at least 1")
+    curves: list[Curve] = []
+    if options.only != "resuming":
+        for one in work.curves(options.repetitions):
+            print("\n".join(as_markdown([one])), flush=True)
+            curves.append(one)
+    if options.only != "work":
+        curves.append(resuming.curve(options.repetitions))
+        print("\n".join(as_markdown(curves[-1:])), flush=True)
+    if options.write:
+        page = [
+            "# How the time grows", "",
+            "`python -m benchmarks.growth --write docs` measures this page: medians of "
+            f"{options.repetitions} repetitions in turn, one thread, on {where()}. All but the "
+            "last are Table 6's network at the micro tier, one quantity changed at a time.", "",
+            "![Seconds against each quantity, both logarithmic](growth.png)", "",
+            *as_markdown(curves),
+        ]  # fmt: skip
+        (options.write / "growth.md").write_text("\n".join(page).rstrip() + "\n")
+        draw(curves, options.write / "growth.png")
+
+
+def where() -> str:
+    from replication.environment import describe
+
+    found = describe("cpu")
+    processor = found["processor"] or platform.machine()
+    return f"{processor} with {os.cpu_count()} cores, torch {found['torch']}"
+
+
+def draw(curves: Sequence[Curve], file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    rows = -(-len(curves) // 3)
+    figure, axes = pyplot.subplots(rows, 3, figsize=(11, 3.2 * rows), layout="constrained")
+    for axis, curve in zip(axes.flat, curves, strict=False):
+        low = [m - min(e) for m, e in zip(curve.medians, curve.seconds, strict=True)]
+        high = [max(e) - m for m, e in zip(curve.medians, curve.seconds, strict=True)]
+        axis.errorbar(curve.sizes, curve.medians, yerr=[low, high], marker="o", capsize=3)
+        axis.set(xscale="log", yscale="log", xlabel=curve.against, ylabel="seconds")
+        axis.set_xticks(curve.sizes, [f"{size:g}" for size in curve.sizes])
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_formatter(ScalarFormatter())
+        title = curve.what if len(curve.what) < 48 else curve.what.replace(", ", ",\n")
+        axis.set_title(title, fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_visible(False)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()

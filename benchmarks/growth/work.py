@@ -1,0 +1,111 @@
+"""The work whose growth is measured: micro trainings and evaluations, one thread."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks.growth.curves import Curve, measured
+from replication.allocation import keep_memory
+from replication.data.cache import Pictures
+from replication.data.sources import Sources
+from replication.evaluation import evaluate
+from replication.network.deeplab import build
+from replication.protocol import Evaluation, Network, Stage
+from replication.spec import load_tables
+from replication.tiers import load_tier, scale
+from replication.training import train
+
+HOME = Path(__file__).resolve().parents[2]
+ITERATIONS = 4
+IMAGES = 32
+SCALES = (1.0, 0.5, 0.75, 1.25, 1.5, 1.75)
+
+Run = Callable[[], object]
+
+
+class Work:
+    """Table 6's training at the micro tier, and its evaluation; both can be changed."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        keep_memory()
+        tier = load_tier("micro", HOME / "tiers")
+        cell = scale(load_tables(HOME / "tables", [6])[0].cell("os16"), tier)
+        assert cell.network is not None and cell.evaluation is not None
+        self.network: Network = cell.network
+        self.stage: Stage = cell.stages[-1].stage
+        self.evaluation: Evaluation = cell.evaluation
+        sources = Sources.of(tier.data, {})
+        self.pictures = sources.segmentation("voc", "trainaug")
+        self.dev = sources.segmentation("voc", "dev")
+
+    def training(self, iterations: int = ITERATIONS, **changes: object) -> Run:
+        stage = self.stage.model_copy(update={"iterations": iterations, **changes})
+        model = build(self.network, 13, stage.output_stride, torch.Generator().manual_seed(0))
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as scratch:
+                train(
+                    model, stage, self.pictures, seed=0, folder=Path(scratch),
+                    report=lambda _: None, checkpoint_seconds=1e9,
+                )  # fmt: skip
+
+        return run
+
+    def evaluating(self, images: int = IMAGES, **changes: object) -> Run:
+        strategy = self.evaluation.model_copy(update=changes)
+        model = build(self.network, 13, 16, torch.Generator().manual_seed(0))
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        data = first(self.dev, images)
+        return lambda: evaluate(model, data, [strategy])
+
+
+def first(data: Pictures, count: int) -> Pictures:
+    """A set of the first `count` pictures of a generated one."""
+    return dataclasses.replace(  # type: ignore[type-var]
+        data, **{name: getattr(data, name)[:count] for name in ("ids", "sizes", "offsets")}
+    )
+
+
+def curves(repetitions: int) -> Iterator[Curve]:
+    """Each quantity alone; all else is the micro tier's Table 6."""
+    work = Work()
+
+    def curve(what: str, against: str, runs: dict[float, Run], **more: object) -> Curve:
+        sizes, seconds = measured(runs, repetitions)
+        return Curve(what=what, against=against, sizes=sizes, seconds=seconds, **more)  # type: ignore[arg-type]
+
+    yield curve(
+        "A training, by its iterations", "iterations",
+        {n: work.training(n) for n in (2, 4, 8, 16, 32)},
+    )  # fmt: skip
+    yield curve(
+        f"{ITERATIONS} iterations, by the crop", "pixels a side",
+        {n: work.training(crop_size=n) for n in (33, 65, 97, 129, 193)},
+        note="2 would be the pixels' own growth.",
+    )  # fmt: skip
+    yield curve(
+        f"{ITERATIONS} iterations, by the batch", "pictures",
+        {n: work.training(batch_size=n) for n in (4, 8, 16, 32, 64)},
+    )  # fmt: skip
+    yield curve(
+        f"{ITERATIONS} iterations, by the output stride", "output stride",
+        {n: work.training(output_stride=n) for n in (4, 8, 16, 32)},
+        note="-2 would be the growth of the last block's and the head's features; what comes "
+        "before them does not change.",
+    )  # fmt: skip
+    yield curve(
+        "An evaluation at output stride 16, by the size of the set", "pictures",
+        {n: work.evaluating(n) for n in (16, 32, 64, 128, 256)},
+    )  # fmt: skip
+    yield curve(
+        f"An evaluation of {IMAGES} pictures at output stride 8 with flips, by its scales",
+        "scales",
+        {n: work.evaluating(output_stride=8, flip=True, scales=SCALES[:n]) for n in (1, 2, 4, 6)},
+        fitted=False,
+        note="The scales are 1, 0.5, 0.75, 1.25, 1.5, 1.75 in this order: the last cost most.",
+    )  # fmt: skip

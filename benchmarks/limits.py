@@ -1,0 +1,192 @@
+"""Where the time goes, and how near the machine's limits: `python -m benchmarks.limits`.
+
+Table 6's training and its evaluation at output stride 8, of the micro tier and at the paper's crop:
+the share of every kind of operation, by torch's profiler; and what the counted FLOPs and bytes come
+to beside the matrix products and the copies that one thread here was measured to reach.
+"""
+
+import argparse
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+from replication.allocation import keep_memory
+from replication.forecast import effort
+from replication.network.deeplab import DeepLabV3, build
+from replication.protocol import Stage
+from replication.spec import load_tables
+from replication.tiers import load_tier, scale
+from replication.training import segmentation_loss, set_batch_norm, sgd
+
+HOME = Path(__file__).resolve().parents[1]
+# Tier, classes, pictures a batch (0: the tier's own).
+CASES = (("micro", 13, 0), ("paper", 21, 2))
+# What torch calls its operations, by what they are; the first that is part of the name counts.
+KINDS = {
+    "convolution, backward": ("convolution_backward",),
+    "convolution": ("mkldnn_convolution", "slow_conv", "thnn_conv", "aten::_convolution"),
+    "batch norm, backward": ("batch_norm_backward",),
+    "batch norm": ("batch_norm",),
+    "relu, backward": ("threshold_backward",),
+    "relu": ("clamp_min", "relu"),
+    "loss and upsampling": (
+        "log_softmax", "nll_loss", "bmm", "upsample", "aten::mm", "aten::matmul",
+    ),
+    "sums and copies": ("add", "copy_", "cat", "fill_", "zero_", "mul", "div", "mean", "sum"),
+    "optimiser": ("SGD",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One piece of work, what it counts, and how often it is repeated."""
+
+    what: str
+    run: Callable[[], object]
+    effort: effort.Effort
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--only", choices=[case[0] for case in CASES])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_memory()
+    products, copies = _products(), _copies()
+    console = Console(width=120, highlight=False)
+    console.print(
+        f"One thread: products {products / 1e9:.0f} GFLOP/s, copies {copies / 1e9:.1f} GB/s"
+    )
+    for tier, classes, batch in CASES:
+        if options.only in (None, tier):
+            for work in _works(tier, classes, batch):
+                _show(work, options.repetitions, products, copies, console)
+
+
+def _products(side: int = 1024) -> float:
+    a = torch.randn(side, side)
+    return 2 * side**3 / _seconds(lambda: a @ a, 7)
+
+
+def _copies(count: int = 1 << 26) -> float:
+    """Bytes a second, read and written both counted, far beyond the caches."""
+    a, b = torch.zeros(count), torch.zeros(count)
+    return 2 * 4 * count / _seconds(lambda: b.copy_(a), 7)
+
+
+def _seconds(run: Callable[[], object], repetitions: int) -> float:
+    run()
+    taken = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
+    tier = load_tier(tier_name, HOME / "tiers")
+    cell = scale(load_tables(HOME / "tables", [6])[0].cell("os8"), tier)
+    assert cell.network is not None and cell.evaluation is not None
+    stage = cell.stages[-1].stage
+    if batch:
+        stage = stage.model_copy(update={"batch_size": batch})
+    model = build(cell.network, classes, stage.output_stride, torch.Generator().manual_seed(0))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, side = cell.network.config(), stage.crop_size
+    config = {"network": network, "stage": stage.config()}
+    evaluation = {"network": network, "evaluation": cell.evaluation.config()}
+    pictures = {(side, side): 1}
+    return [
+        Work(
+            what=f"training, {tier_name}: {side} px, batch {stage.batch_size}, output stride "
+            f"{stage.output_stride}, one iteration",
+            run=_step(model, stage, classes),
+            effort=effort.iteration(config, classes),
+        ),
+        Work(
+            what=f"evaluation, {tier_name}: {side} px, output stride "
+            f"{cell.evaluation.output_stride}, one picture",
+            run=_pass(model, cell.evaluation.output_stride, stage),
+            effort=effort.sweep([evaluation], classes, pictures, 1),
+        ),
+    ]
+
+
+def _step(model: DeepLabV3, stage: Stage, classes: int) -> Callable[[], object]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (stage.batch_size, stage.crop_size, stage.crop_size)
+    x = torch.randn(shape[0], 3, *shape[1:], generator=generator)
+    x = x.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, classes, shape, generator=generator)
+    optimizer = sgd(model, momentum=stage.momentum, weight_decay=stage.weight_decay)
+    dropped = torch.Generator().manual_seed(0)
+
+    def run() -> None:
+        model.set_output_stride(stage.output_stride)
+        set_batch_norm(model, decay=stage.bn_decay, frozen=False, gains_too=False)
+        optimizer.zero_grad(set_to_none=True)
+        loss = segmentation_loss(
+            model.coarse_logits(x, dropped), labels, upsample_logits=True, align_corners=True,
+            label_grid=stage.label_grid, normalisation=stage.loss_normalisation,
+        )  # fmt: skip
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return run
+
+
+def _pass(model: DeepLabV3, output_stride: int, stage: Stage) -> Callable[[], object]:
+    x = torch.randn(1, 3, stage.crop_size, stage.crop_size)
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run() -> None:
+        model.eval()
+        model.set_output_stride(output_stride)
+        model(x).argmax(1)
+
+    return run
+
+
+def _show(work: Work, repetitions: int, products: float, copies: float, console: Console) -> None:
+    seconds = _seconds(work.run, repetitions)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        work.run()
+    shares: Counter[str] = Counter()
+    for event in profiled.key_averages():
+        shares[_kind(event.key)] += event.self_cpu_time_total
+    whole = sum(shares.values())
+    flops, moved = work.effort.flops / seconds, work.effort.moved / seconds
+    table = Table(title=work.what, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("kind")
+    table.add_column("share", justify="right")
+    for kind, share in shares.most_common():
+        table.add_row(kind, f"{100 * share / whole:.0f} %")
+    console.print(table)
+    console.print(
+        f"{seconds:.3g} s; {work.effort.flops / 1e9:.3g} GFLOP at {flops / 1e9:.3g} GFLOP/s, "
+        f"{100 * flops / products:.0f} % of products; {work.effort.moved / 1e9:.3g} GB at "
+        f"{moved / 1e9:.3g} GB/s, {100 * moved / copies:.0f} % of copies\n"
+    )
+
+
+def _kind(name: str) -> str:
+    for kind, parts in KINDS.items():
+        if any(part in name for part in parts):
+            return kind
+    return "other"
+
+
+if __name__ == "__main__":
+    main()
