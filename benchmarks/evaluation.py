@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from replication import evaluation
+from replication import evaluation, inference
 from replication.data.sources import Sources
 from replication.network.deeplab import build
 from replication.spec import load_tables
@@ -55,7 +55,7 @@ def main() -> None:
     def run(chosen: list[evaluation.Evaluation]) -> float:
         return seconds(lambda: evaluation.evaluate(model, data, chosen))
 
-    default = evaluation.BATCH_PIXELS["cpu"]
+    default = inference.BATCH_PIXELS["cpu"]
     together, batches = [], {images: [] for images in (1, 3, 15, 31, 62)}  # type: ignore[var-annotated]
     one_by_one, first_and_last = [], []
     run(strategies[:1])
@@ -66,9 +66,9 @@ def main() -> None:
         one_by_one.append(whole / sum(alone))
         first_and_last.append(whole / (alone[0] + alone[-1]))
         for images, ratios in batches.items():
-            evaluation.BATCH_PIXELS["cpu"] = images * 65 * 65
+            inference.BATCH_PIXELS["cpu"] = images * 65 * 65
             ratios.append(run(strategies) / whole)
-        evaluation.BATCH_PIXELS["cpu"] = default
+        inference.BATCH_PIXELS["cpu"] = default
     print(f"{n} images, {options.repeat} repetitions, sweep {statistics.median(together):.1f} s")
     print("ratio of times                                              median  (range)")
     report("sweep / the four strategies one by one", one_by_one)

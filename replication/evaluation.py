@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Protocol, Self
 
 import numpy as np
@@ -15,12 +14,15 @@ from replication.data.batches import gather, normalise
 from replication.data.cache import Pictures
 from replication.data.layouts import IGNORE_INDEX
 from replication.errors import DataError
+from replication.inference import (
+    BATCH_PIXELS,
+    images_at_once,
+    padded_size,
+    passes,
+    scaled_size,
+)
 from replication.network.aspp import upsample
 from replication.protocol import Evaluation
-
-# Pixels in one batch of images. On a CPU small batches stay in its cache
-# (benchmarks/evaluation.py measures what that is worth); benchmarks/gpu.py tries others on a GPU.
-BATCH_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 20}
 
 
 class Segmenter(Protocol):
@@ -61,31 +63,6 @@ class Predicted:
     sizes: Tensor
     masks: Tensor
     by_strategy: tuple[Tensor, ...]
-
-
-def scaled_size(size: int, scale: float) -> int:
-    """A side of k * stride + 1 pixels stays of that form at half or double the scale (TF)."""
-    return int((size - 1) * scale + 1)
-
-
-def padded_size(height: int, width: int, crop_size: int, stride: int) -> tuple[int, int]:
-    """Bottom and right padding to the crop; a larger image to the next k * stride + 1."""
-
-    def side(length: int) -> int:
-        return crop_size if length <= crop_size else -(-(length - 1) // stride) * stride + 1
-
-    return side(height), side(width)
-
-
-def passes(strategies: Sequence[Evaluation]) -> list[tuple[int, float, bool]]:
-    """The forward passes (output stride, scale, flipped) that the strategies need, each once."""
-    needed = {
-        (one.output_stride, scale, flipped)
-        for one in strategies
-        for scale in one.scales
-        for flipped in ((False, True) if one.flip else (False,))
-    }
-    return sorted(needed)
 
 
 def evaluate(
@@ -209,7 +186,7 @@ def _batches(
         size = padded_size(h, w, crop_size, stride) if resized is None else (h, w)
         groups.setdefault(size, []).append(i)
     for size, members in groups.items():
-        step = max(1, pixels // max(prod(size), prod(resized or size)))
+        step = images_at_once(size, resized or size, pixels)
         for start in range(0, len(members), step):
             yield members[start : start + step], size
 

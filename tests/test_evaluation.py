@@ -14,11 +14,9 @@ from replication.evaluation import (
     _binned,
     _scattered,
     evaluate,
-    padded_size,
-    passes,
     predict,
-    scaled_size,
 )
+from replication.inference import padded_size, passes
 from replication.network.deeplab import build
 from replication.protocol import Evaluation
 from tests.conftest import small_network
@@ -150,13 +148,6 @@ def test_the_cache_of_an_evaluation_does_not_change_the_model(model):
     before = {name: t.clone() for name, t in model.state_dict().items()}
     evaluate(model, DATA, TABLE_4)
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
-
-
-def test_sizes():
-    assert padded_size(375, 500, 513, 32) == (513, 513)
-    assert padded_size(1024, 2048, 769, 32) == (1025, 2049)
-    assert padded_size(33, 34, 33, 8) == (33, 41)
-    assert [scaled_size(513, s) for s in (0.5, 0.75, 1.0, 1.75)] == [257, 385, 513, 897]
 
 
 def test_predictions_are_what_evaluation_counts(model):

@@ -11,9 +11,9 @@ from typing import Any
 from benchmarks.device.setting import HOME
 from replication import plan as planning
 from replication.data.sources import Sources
-from replication.evaluation import BATCH_PIXELS
 from replication.forecast import effort
 from replication.forecast.pictures import Splits
+from replication.inference import BATCH_PIXELS
 from replication.runs import Step
 from replication.spec import load_tables
 from replication.tiers import load_tier

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.device.setting import CLASSES, Setting, rotated, synchronise
 from benchmarks.device.training import release
-from replication import evaluation
+from replication import evaluation, inference
 from replication.network.deeplab import DeepLabV3, build
 from replication.protocol import Precision
 
@@ -70,18 +70,18 @@ def measure(setting: Setting, allowance: float, peaks: dict[str, float]) -> dict
 
 def _batches(setting: Setting, until: float, run: Any, images: int) -> dict[str, float]:
     """Images/s in bf16, by pixels in a batch: is BATCH_PIXELS a good choice here?"""
-    default, found = evaluation.BATCH_PIXELS["cuda"], {}
+    default, found = inference.BATCH_PIXELS["cuda"], {}
     try:
         for pixels in (default // 4, default, 4 * default):
             if time.monotonic() > until:
                 break
-            evaluation.BATCH_PIXELS["cuda"] = pixels
+            inference.BATCH_PIXELS["cuda"] = pixels
             run("bf16")
             found[str(pixels)] = images / statistics.median(run("bf16") for _ in range(3))
     except torch.OutOfMemoryError:
         setting.skip(f"evaluation, {pixels:,} pixels in a batch", "does not fit into the memory")
     finally:
-        evaluation.BATCH_PIXELS["cuda"] = default
+        inference.BATCH_PIXELS["cuda"] = default
     return found
 
 
@@ -90,8 +90,8 @@ def _flops(setting: Setting, backbone: str) -> float:
     strategy, total = setting.evaluation(), 0
     with torch.device("meta"):
         model = DeepLabV3(setting.network(backbone), CLASSES, strategy.output_stride).eval()
-        for _, scale, _ in evaluation.passes([strategy]):
-            side = evaluation.scaled_size(setting.crop, scale)
+        for _, scale, _ in inference.passes([strategy]):
+            side = inference.scaled_size(setting.crop, scale)
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 model.coarse_logits(torch.empty(1, 3, side, side))
             total += counter.get_total_flops()

@@ -13,9 +13,9 @@ from rich.console import Console
 from replication import arguments
 from replication.forecast.counting import Pass, by_block, segmentation
 from replication.forecast.effort import iteration, sweep
-from replication.forecast.memory import BATCH_PIXELS
 from replication.forecast.pictures import Splits
 from replication.forecast.shown import columns
+from replication.inference import BATCH_PIXELS
 from replication.plan import CellRun
 from replication.planned import add_options, planned
 from replication.protocol import Network, Stage

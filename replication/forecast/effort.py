@@ -4,12 +4,19 @@ What a step is made of is in its configuration, but for two facts of its data: h
 they have and how large the pictures are (`pictures`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from replication.forecast.counting import FLOAT, Pass, classification, segmentation
+from replication.inference import (
+    BATCH_PIXELS,
+    images_at_once,
+    padded_size,
+    passes,
+    scaled_size,
+)
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 
 # Bytes read and written for each pixel of a crop: gathering, grid, interpolation, masks.
@@ -137,38 +144,16 @@ def grouped(
         if strategy.whole_image == "resized":
             seen = (crop, crop)
         else:
-            size = seen = padded(size, crop, 8 * network.stem_stride)
+            size = seen = padded_size(*size, crop, 8 * network.stem_stride)
         groups[size] = (groups.get(size, (0, seen))[0] + count, seen)
     return groups
-
-
-def padded(size: tuple[int, int], crop: int, step: int) -> tuple[int, int]:
-    """As `evaluation.padded_size`."""
-    height, width = (crop if side <= crop else -(-(side - 1) // step) * step + 1 for side in size)
-    return height, width
-
-
-def images_at_once(size: tuple[int, int], seen: tuple[int, int], batch_pixels: int) -> int:
-    """How many pictures of this size go through the network together."""
-    return max(1, batch_pixels // max(prod(size), prod(seen)))
-
-
-def passes(strategies: Iterable[Evaluation]) -> dict[tuple[int, float, bool], int]:
-    """The forward passes (output stride, scale, flipped), each with the strategies it serves."""
-    needed: dict[tuple[int, float, bool], int] = {}
-    for one in strategies:
-        for scale in one.scales:
-            for flipped in (False, True) if one.flip else (False,):
-                key = (one.output_stride, scale, flipped)
-                needed[key] = needed.get(key, 0) + 1
-    return needed
 
 
 def scaled(
     network: Network, classes: int, output_stride: int, seen: tuple[int, int], scale: float
 ) -> Pass:
     """One pass over a picture of this size at a scale."""
-    height, width = (int((side - 1) * scale + 1) for side in seen)
+    height, width = (scaled_size(side, scale) for side in seen)
     return segmentation(network, classes, output_stride, height, width)
 
 
@@ -197,7 +182,7 @@ def weight(configs: Sequence[Mapping[str, Any]]) -> float:
     if "evaluation" in configs[0]:
         crop = configs[0]["evaluation"]["crop_size"]
         sizes = {(crop, crop): TYPICAL_IMAGES}
-        effort = sweep(configs, TYPICAL_CLASSES, sizes, 1 << 15)
+        effort = sweep(configs, TYPICAL_CLASSES, sizes, BATCH_PIXELS["cpu"])
     else:
         effort = training(configs[0], TYPICAL_CLASSES)
     return effort.flops + FLOPS_A_BYTE * effort.moved

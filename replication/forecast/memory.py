@@ -10,11 +10,10 @@ from math import prod
 from typing import Any
 
 from replication.forecast.counting import FLOAT, classification, segmentation
-from replication.forecast.effort import grouped, images_at_once, passes, scaled
+from replication.forecast.effort import grouped, scaled
+from replication.inference import BATCH_PIXELS, images_at_once, passes
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 
-# Pixels of pictures that are evaluated together: `evaluation.BATCH_PIXELS`.
-BATCH_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 20}
 # The libraries' code and the driver's context. On a CPU: the process once torch is imported.
 BASE = {"cpu": 0.4e9, "cuda": 0.6e9}
 # Fragments and workspaces of convolutions, beside what is counted.

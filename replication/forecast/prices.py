@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args
 from replication.cost import durations, record_seconds, sweep_seconds
 from replication.forecast.devices import Here, Known
 from replication.forecast.effort import Effort, sweep, training
-from replication.forecast.memory import BATCH_PIXELS
 from replication.forecast.pictures import Splits
 from replication.forecast.probes import Probes, Shape, shape
+from replication.inference import BATCH_PIXELS
 from replication.plan import Plan
 from replication.runs import Step, Store, read_json
 from replication.workers import Job

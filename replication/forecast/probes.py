@@ -17,9 +17,9 @@ from replication.data.sources import cache_folder
 from replication.errors import RunError
 from replication.files import write_atomically
 from replication.forecast.devices import Here
-from replication.forecast.effort import Effort, grouped, images_at_once, iteration, sweep
-from replication.forecast.memory import BATCH_PIXELS
+from replication.forecast.effort import Effort, grouped, iteration, sweep
 from replication.forecast.pictures import Size, Split
+from replication.inference import BATCH_PIXELS, images_at_once
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 
 # Raised whenever a probe measures something else.

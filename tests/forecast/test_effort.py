@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from replication import evaluation, training
 from replication.forecast import effort
+from replication.inference import BATCH_PIXELS
 from replication.network.deeplab import build, build_classifier
 from replication.protocol import Evaluation, Pretraining
 from replication.training import pretrain, train
@@ -87,26 +88,9 @@ def test_a_sweep(strategies):
     """Every pass over the padded sizes of ragged pictures, and each of them once."""
     model = build(NETWORK, 3, 16, torch.Generator().manual_seed(0))
     configs = [{"network": NETWORK.config(), "evaluation": one.config()} for one in strategies]
-    counted = effort.sweep(configs, 3, COUNTED, evaluation.BATCH_PIXELS["cpu"])
+    counted = effort.sweep(configs, 3, COUNTED, BATCH_PIXELS["cpu"])
     assert flops(lambda: evaluation.evaluate(model, ragged_set(SIZES), strategies)) == counted.flops
     assert counted.units == 5
-
-
-def test_passes_and_padding_are_the_evaluations():
-    strategies = [strategy(16), strategy(8, (0.5, 1.0), flip=True), strategy(8)]
-    needed = effort.passes(strategies)
-    assert sorted(needed) == evaluation.passes(strategies)
-    # The plain pass at output stride 8 serves two of them.
-    assert needed[8, 1.0, False] == 2 and needed[8, 0.5, True] == 1
-    for size in [(30, 33), (33, 34), (100, 50)]:
-        assert effort.padded(size, 33, 8) == evaluation.padded_size(*size, 33, 8)
-
-
-def test_how_many_pictures_go_together():
-    pixels = evaluation.BATCH_PIXELS["cpu"]
-    data = ragged_set([(65, 65)] * 20)
-    batches = [len(batch) for batch, _ in evaluation._batches(data, None, 65, 8, pixels)]
-    assert batches[0] == effort.images_at_once((65, 65), (65, 65), pixels)
 
 
 def test_weights_follow_the_protocol():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from replication import evaluation
 from replication.data import feed
 from replication.forecast import memory
 from replication.network.deeplab import build
@@ -56,8 +55,7 @@ def test_the_papers_training_took_what_is_predicted():
     assert found.total == pytest.approx(13.4e9, rel=0.1)
 
 
-def test_the_rules_of_the_code_it_predicts():
-    assert memory.BATCH_PIXELS == evaluation.BATCH_PIXELS
+def test_the_rule_of_the_code_it_predicts():
     assert memory.RESIDENT_SHARE == feed.RESIDENT_SHARE
 
 
