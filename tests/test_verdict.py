@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from replication.protocol import Evaluation
-from replication.results import Entered, Extra, Grid, LeakChecks, Measured, Rows, SeedRun
-from replication.spec import Axis, Cell, Claim, Column, Table
-from replication.spec import Grid as SpecGrid
+from replication.results import Entered, Extra, LeakChecks, Measured, SeedRun
+from replication.spec import Cell, Claim, Table
 from replication.tiers import Tier
 from replication.verdict import judge_cell, judge_published, judge_table
 from tests.conftest import small_network
@@ -341,33 +340,6 @@ def test_a_table_with_its_claims_and_notice():
     assert judge_table(table(), tier(), {}).notice == ""
 
 
-def test_layout_of_two_axes():
-    cells = tuple(ours(name) for name in "abcdef")
-    grid = SpecGrid(
-        rows=Axis(field="multi_grid", values=((1, 1, 1), (1, 2, 4))),
-        columns=Axis(field="last_block", values=(4, 5, 7)),
-    )
-    assert judge_table(table(cells=cells, grid=grid), tier(), {}).layout == Grid(
-        row_heading="multi grid",
-        column_heading="last block",
-        columns=("block4", "block5", "block7"),
-        rows=(("(1, 1, 1)", ("a", "b", "c")), ("(1, 2, 4)", ("d", "e", "f"))),
-    )
-
-
-def test_layout_of_one_axis_across_and_down():
-    axis = Axis(field="output_stride", values=(8, 16))
-    across = judge_table(table(grid=SpecGrid(rows=None, columns=axis)), tier(), {}).layout
-    assert across == Grid(
-        row_heading="",
-        column_heading="output stride",
-        columns=("8", "16"),
-        rows=(("", ("a", "b")),),
-    )
-    down = judge_table(table(grid=SpecGrid(rows=axis, columns=None)), tier(), {}).layout
-    assert down == Rows(headings=("output stride",), rows=(("a", ("8",)), ("b", ("16",))))
-
-
 def test_a_variant_is_held_against_its_base_seed_by_seed():
     cells = (ours("a", None), ours("b", None, against="a"), ours("c", None, against="b"))
     # Seed 1 of the variant has no number, seed 3 of it no partner.
@@ -381,22 +353,6 @@ def test_a_variant_is_held_against_its_base_seed_by_seed():
     assert found == Measured(seeds=(0, 2), values=(1.0, -2.0))
     assert found.mean == -0.5 and found.sd == pytest.approx(math.sqrt(4.5))
     assert (result.cell("c").against, result.cell("c").difference) == ("b", None)
-
-
-def test_layout_of_columns_with_ticks():
-    columns = (
-        Column(title="MG", key="multi_grid", tick=(1, 1, 1)),
-        Column(title="MG other", key="multi_grid", tick_unless=(1, 1, 1)),
-        Column(title="Block", key="last_block"),
-        Column(title="Method", key="label"),
-        Column(title="Time", key="also.relative_time"),
-    )
-    other = Cell(id="b", table=5, method="PSPNet", published=85.4)
-    layout = judge_table(table(cells=(ours("a"), other), columns=columns), tier(), {}).layout
-    assert isinstance(layout, Rows)
-    assert layout.headings == ("MG", "MG other", "Block", "Method")
-    assert layout.rows[0] == ("a", (True, False, "block4", "a"))
-    assert layout.rows[1][1][-1] == "PSPNet"
 
 
 def test_verdicts_do_not_import_torch():
