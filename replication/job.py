@@ -23,6 +23,9 @@ from replication.submission import recorded
 from replication.workers import Job, Options, Summary, on_record
 from replication.workers import run as run_steps
 
+# Of the steps that were not run for one reason, so many are named.
+NAMED = 5
+
 
 def run(asked: Asked, console: Console) -> int:
     """Do what was asked; returns the exit status."""
@@ -168,8 +171,14 @@ def _close(
     )
     for id_, problem in summary.failed.items():
         say(f"failed   {plan.labels[id_]} ({id_}): {problem}")
+    reasons: dict[str, list[str]] = {}
     for id_, why in summary.not_run.items():
-        say(f"not run  {plan.labels[id_]}: {why}")
+        reasons.setdefault(why, []).append(plan.labels[id_])
+    for why, labels in reasons.items():
+        for label in labels[:NAMED]:
+            say(f"not run  {label}: {why}")
+        if len(labels) > NAMED:
+            say(f"not run  and {len(labels) - NAMED} more: {why}")
     if results:
         say(f"tables: {folder}{os.sep}*.md, .csv, .json, .tex; overview: {folder / 'index.md'}")
     if summary.interrupted:

@@ -26,6 +26,9 @@ from replication.errors import RunError
 # Raised whenever the same configuration would give other numbers: old records are then left alone.
 VERSION = 2
 
+# In the place of a key that one of two configurations lacks.
+ABSENT = object()
+
 Kind = Literal["pretrain", "train", "evaluate"]
 Status = Literal["done", "failed", "partial", "missing"]
 
@@ -183,12 +186,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def differences(recorded: Any, planned: Any, at: str = "") -> list[str]:
-    """Every leaf at which two configurations differ, as `key: recorded, planned`."""
+    """Every leaf at which two configurations differ, as `key: recorded, planned`.
+
+    A field at its default is left out of a configuration: "nothing" in that place.
+    """
     if isinstance(recorded, dict) and isinstance(planned, dict):
         keys = sorted(recorded.keys() | planned.keys())
         return [
             line
             for key in keys
-            for line in differences(recorded.get(key), planned.get(key), f"{at}.{key}".strip("."))
+            for line in differences(
+                recorded.get(key, ABSENT), planned.get(key, ABSENT), f"{at}.{key}".strip(".")
+            )
         ]
-    return [] if recorded == planned else [f"{at}: {recorded!r} recorded, {planned!r} planned"]
+    if recorded == planned:
+        return []
+    of_record, of_plan = ("nothing" if one is ABSENT else repr(one) for one in (recorded, planned))
+    return [f"{at}: {of_record} recorded, {of_plan} planned"]

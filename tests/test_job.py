@@ -1,11 +1,13 @@
-"""The main job: what it refuses to begin."""
+"""The main job: what it refuses to begin, and what it says at the end."""
 
 from pathlib import Path
 
 import pytest
 
+from replication import job
 from replication.network import deeplab
 from replication.run import main
+from replication.workers import Summary
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -27,3 +29,18 @@ def test_a_network_that_is_not_the_papers_is_not_trained(comparable, tmp_path, m
     told = capsys.readouterr().err
     assert "train table10/train8-eval8 on voc trainaug seed 0: geometry" in told
     assert not list((tmp_path / "results").glob("*/steps/train-*"))
+
+
+def test_of_many_steps_that_were_not_run_some_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+
+    def nothing(plan, *_):
+        return Summary(not_run=dict.fromkeys(plan.steps, "not started"))
+
+    monkeypatch.setattr(job, "run_steps", nothing)
+    arguments = ["--table", "9", "--tier", "smoke", "--results", str(tmp_path), "--device", "cpu"]
+    assert main(arguments) == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not run  ")]
+    # A pretraining, four trainings, four evaluations.
+    assert told[0] == "not run  pretrain resnet101 seed 0: not started" and len(told) == 6
+    assert told[-1] == "not run  and 4 more: not started"

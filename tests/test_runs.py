@@ -108,5 +108,5 @@ def test_one_process_at_a_time(store):
 def test_differences_name_every_leaf():
     assert differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}, "d": 4}) == [
         "b.c: 2 recorded, 3 planned",
-        "d: None recorded, 4 planned",
+        "d: nothing recorded, 4 planned",
     ]
