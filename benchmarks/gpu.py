@@ -124,7 +124,7 @@ def where(setting: Setting) -> dict[str, Any]:
         "memory_gb": round(torch.cuda.mem_get_info(setting.device)[1] / 1e9) if on_gpu else None,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if on_gpu else None,
+        "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
     }
 
 

@@ -55,9 +55,9 @@ def report(options: argparse.Namespace) -> int:
     for cell, ours in scores[TIERS[1]].items():
         theirs = scores[TIERS[0]][cell]
         found = paired([a - b for a, b in zip(ours, theirs, strict=True)])
-        low, high = found.interval(0.025)
+        interval = found.interval(0.025)
         each = ", ".join(f"{a - b:+.2f}" for a, b in zip(ours, theirs, strict=True))
-        print(f"{cell}: {found.mean:+.2f} [{low:+.2f}, {high:+.2f}] ({each})")
+        print(f"{cell}: {found.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] ({each})")
     ratio = statistics.median(
         a / b for a, b in zip(seconds[TIERS[0]], seconds[TIERS[1]], strict=True)
     )

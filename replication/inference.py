@@ -6,7 +6,7 @@ from math import prod
 from replication.protocol import Evaluation
 
 # Pixels in one batch of images. On a CPU small batches stay in its cache
-# (benchmarks/evaluation.py measures what that is worth); benchmarks/gpu.py tries others on a GPU.
+# (benchmarks/speed/sweep.py measures what that is worth); benchmarks/gpu.py tries others on a GPU.
 BATCH_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 20}
 
 # Output stride, scale, whether flipped.

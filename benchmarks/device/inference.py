@@ -30,7 +30,7 @@ def measure(setting: Setting, allowance: float, peaks: dict[str, float]) -> dict
         evaluation.evaluate(model, data, [strategy.model_copy(update={"precision": precision})])
         return time.perf_counter() - started
 
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[Precision, list[float]] = {}
     peak: dict[str, int | None] = {}
     for precision in setting.precisions:
         try:
@@ -49,7 +49,7 @@ def measure(setting: Setting, allowance: float, peaks: dict[str, float]) -> dict
             setting.skip("evaluation", f"{repetition} repetitions, then no time left")
             break
         for precision in rotated(list(seconds), repetition):
-            seconds[precision].append(run(precision))  # type: ignore[arg-type]
+            seconds[precision].append(run(precision))
     rows = {}
     for name, taken in seconds.items():
         rate = len(data) / statistics.median(taken)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from replication.data.cache import Decoded
 from replication.protocol import Evaluation, Network, Precision, Stage
 from replication.spec import load_tables
 from replication.tiers import Tier, load_tier, scale
+
+Name = TypeVar("Name", bound=str)
 
 HOME = Path(__file__).resolve().parents[2]
 CLASSES = 21
@@ -120,7 +123,7 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def rotated(names: Sequence[str], by: int) -> list[str]:
+def rotated(names: Sequence[Name], by: int) -> list[Name]:
     """None is always first: what comes first finds another cache and clock than what follows."""
     by %= len(names)
     return [*names[by:], *names[:by]]

@@ -93,7 +93,7 @@ class Theirs:
             self.model.parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4
         )
         self.schedule = torch.optim.lr_scheduler.PolynomialLR(self.optimizer, 30_000, power=0.9)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self.scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=device.type == "cuda")
 
     def run(self, steps: int, kind: str) -> float:
         """Seconds of so many iterations; `kind` is "fp32", "tf32" or "amp"."""
@@ -109,11 +109,11 @@ class Theirs:
                     loss = F.cross_entropy(output, self.labels, ignore_index=255)
                 self.optimizer.zero_grad()
                 if amp:
-                    self.scaler.scale(loss).backward()
+                    self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                     self.scaler.step(self.optimizer)
                     self.scaler.update()
                 else:
-                    loss.backward()
+                    loss.backward()  # type: ignore[no-untyped-call]
                     self.optimizer.step()
                 self.schedule.step()
                 loss.item()  # the reference loop logs every loss
@@ -155,7 +155,8 @@ def contest(
         theirs_flops = flops_of_a_step(
             their_network(backbone, output_stride, quick=setting.quick), setting.crop
         )
-    ours, theirs = (kind(setting, backbone, output_stride) for kind in (Ours, Theirs))
+    ours = Ours(setting, backbone, output_stride)
+    theirs = Theirs(setting, backbone, output_stride)
     pairs = PAIRS if setting.device.type == "cuda" else CPU_PAIRS
     runs: dict[str, Callable[[int], float]] = {}
     for mine, other, _ in pairs:

@@ -1,6 +1,5 @@
 """The work whose growth is measured: micro trainings and evaluations, one thread."""
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.growth.curves import Curve, measured
+from benchmarks.sets import first
 from replication.allocation import keep_memory
-from replication.data.cache import Pictures
 from replication.data.sources import Sources
 from replication.evaluation import evaluate
 from replication.network.deeplab import build
@@ -64,20 +63,17 @@ class Work:
         return lambda: evaluate(model, data, [strategy])
 
 
-def first(data: Pictures, count: int) -> Pictures:
-    """A set of the first `count` pictures of a generated one."""
-    return dataclasses.replace(  # type: ignore[type-var]
-        data, **{name: getattr(data, name)[:count] for name in ("ids", "sizes", "offsets")}
-    )
-
-
 def curves(repetitions: int) -> Iterator[Curve]:
     """Each quantity alone; all else is the micro tier's Table 6."""
     work = Work()
 
-    def curve(what: str, against: str, runs: dict[float, Run], **more: object) -> Curve:
+    def curve(
+        what: str, against: str, runs: dict[float, Run], *, fitted: bool = True, note: str = ""
+    ) -> Curve:
         sizes, seconds = measured(runs, repetitions)
-        return Curve(what=what, against=against, sizes=sizes, seconds=seconds, **more)  # type: ignore[arg-type]
+        return Curve(
+            what=what, against=against, sizes=sizes, seconds=seconds, fitted=fitted, note=note
+        )
 
     yield curve(
         "A training, by its iterations", "iterations",

@@ -6,7 +6,7 @@ where it matters: the system clears the pages of one process at a time.
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ def _loss(repetitions: int, pictures: int, classes: int, side: int, pixels: int)
         upsampled = F.interpolate(logits, (pixels, pixels), mode="bilinear", align_corners=True)
         return F.cross_entropy(upsampled, labels, ignore_index=255)
 
-    def step(loss: Run) -> Run:
+    def step(loss: Callable[[], Tensor]) -> Run:
         return lambda: torch.autograd.grad(loss(), logits)
 
     of_ours, of_theirs = alternate(step(ours), step(theirs), repetitions)

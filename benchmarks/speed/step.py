@@ -56,7 +56,7 @@ def their_step(model: nn.Module, x: Tensor, labels: Tensor, *, bf16: bool) -> Ru
             output = model(x)["out"]
             loss = F.cross_entropy(output, labels, ignore_index=255)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         return loss.item()
@@ -93,7 +93,7 @@ def our_step(
             normalisation="valid",
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return model, step

@@ -1,21 +1,23 @@
 """Evaluation: Table 4's four rows in one sweep beside one by one; counting beside torchmetrics."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from benchmarks.sets import first
 from benchmarks.speed.alternating import Comparison, alternate
 from replication.data.sources import Sources
 from replication.evaluation import count, evaluate
+from replication.inference import BATCH_PIXELS
 from replication.network.deeplab import build
 from replication.spec import load_tables
 from replication.tiers import load_tier, scale
 
 HOME = Path(__file__).resolve().parents[2]
 IMAGES = 62
+MANY = 31
 # One sweep in at most 0.65 of the time of the rows one by one.
 AIM = 1 / 0.65
 
@@ -23,20 +25,18 @@ AIM = 1 / 0.65
 def compare(repetitions: int) -> Iterator[Comparison]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield _sweep(repetitions)
+    yield from _sweeps(repetitions)
     yield _counting(repetitions)
     torch.set_num_threads(threads)
 
 
-def _sweep(repetitions: int) -> Comparison:
+def _sweeps(repetitions: int) -> Iterator[Comparison]:
     tier = load_tier("micro", HOME / "tiers")
     cells = [scale(cell, tier) for cell in load_tables(HOME / "tables", [4])[0].cells]
     rows = [cell.evaluation for cell in cells if cell.evaluation is not None]
     network = cells[0].network
     assert network is not None
-    data = Sources.of(tier.data, {}).segmentation("voc", "dev")
-    first = {name: getattr(data, name)[:IMAGES] for name in ("ids", "sizes", "offsets")}
-    data = dataclasses.replace(data, **first)
+    data = first(Sources.of(tier.data, {}).segmentation("voc", "dev"), IMAGES)
     model = build(network, len(data.classes), 16, torch.Generator().manual_seed(0))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -47,8 +47,23 @@ def _sweep(repetitions: int) -> Comparison:
         for row in rows:
             evaluate(model, data, [row])
 
+    def at_once() -> None:
+        usual = BATCH_PIXELS["cpu"]
+        BATCH_PIXELS["cpu"] = MANY * 65**2
+        evaluate(model, data, rows)
+        BATCH_PIXELS["cpu"] = usual
+
+    of_ours, of_theirs = alternate(together, at_once, repetitions)
+    yield Comparison(
+        what=f"evaluation in batches of {BATCH_PIXELS['cpu'] // 65**2}",
+        theirs_is=f"in batches of {MANY}",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=IMAGES,
+        unit="image",
+    )
     of_ours, of_theirs = alternate(together, one_by_one, repetitions)
-    return Comparison(
+    yield Comparison(
         what="evaluation, Table 4's four rows in one sweep",
         theirs_is="row by row",
         ours=tuple(of_ours),
