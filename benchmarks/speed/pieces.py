@@ -18,7 +18,7 @@ from replication.training import segmentation_loss
 # (pictures, classes, logits, pixels): the micro tier's, and the paper's crop at output stride 16.
 LOSSES = ((16, 13, 17, 65), (4, 21, 33, 513))
 # Tensors of a micro block's output, made and dropped as iterations do.
-TENSORS, ROUNDS, PROCESSES = 50, 10, 2
+TENSORS, ROUNDS, PROCESSES = 50, 100, 2
 WORK = f"""
 import sys, torch
 from replication.allocation import keep_memory
