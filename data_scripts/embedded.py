@@ -5,11 +5,11 @@
 Prints a line for each set: images per split, size on disk, seconds.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
+from replication.arguments import Parser
 from replication.data import embedded
 from replication.data.embedded import sets
 from replication.errors import ReplicationError
@@ -17,7 +17,7 @@ from replication.errors import ReplicationError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m data_scripts.embedded",
         description="Make or verify the generated data sets.",
     )

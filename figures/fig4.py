@@ -12,8 +12,8 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from replication.arguments import Parser
 from replication.errors import ReplicationError
 from replication.files import write_atomically
 from replication.network import valid_weights
@@ -117,12 +117,6 @@ def write(folder: Path, size: int = 65, max_rate: int = 100) -> list[Path]:
     return [write_atomically(folder / name, content) for name, content in files.items()]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def _whole_number(largest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= largest:
@@ -135,7 +129,7 @@ def _whole_number(largest: int) -> Callable[[str], int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _Parser(prog="fig4", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="fig4", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--size", type=_whole_number(LARGEST_SIZE), default=65, help="side of the feature map (65)"

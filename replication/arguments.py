@@ -5,11 +5,32 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, NoReturn
 
 from replication.errors import ReplicationError
 
 HOME = Path(__file__).resolve().parents[1]
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A mistake is one line: what, and what there is that comes nearest to it."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        options, unknown = self.parse_known_args(args, namespace)
+        for word in unknown:
+            name = word.partition("=")[0]
+            if name.startswith("-"):
+                from replication.spec.checks import nearest  # here: --help needs none of it
+
+                self.error(f"{name}: no such option; {nearest(name, self._option_string_actions)}")
+            self.error(f"{word}: no option stands before it; --help lists them")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"error: {message}\n")
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:

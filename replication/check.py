@@ -32,7 +32,7 @@ COMMIT = "references changed: commit them"
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.check",
         description="Hold measured results against recorded references; runs nothing.",
         epilog="Exit status: 0 all the same or no worse; 1 a regression, or references were "

@@ -31,7 +31,7 @@ MANY_LACKING = 0.05
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.compare",
         description="Compare two evaluated cells on the same images, class by class.",
         epilog="Exit status: 0 compared, 2 wrong input or no such result.",

@@ -45,7 +45,7 @@ LINE_SECONDS = 60.0
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.evaluate",
         description="Evaluate any segmentation network as this project evaluates its own: whole "
         "images, one confusion matrix over the set.",

@@ -3,7 +3,6 @@
 `python -m replication.ledger` prints it as a page of Markdown, with where it is overridden.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from replication.arguments import Parser
 from replication.errors import SpecError
 from replication.files import write_atomically
 from replication.protocol import Evaluation, Network, Pretraining, Stage
@@ -258,7 +258,7 @@ def other_tiers(folder: Path, used: Tier) -> list[Tier]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m replication.ledger",
         description="Print every decision that the paper leaves open, as Markdown.",
     )

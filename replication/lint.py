@@ -25,7 +25,7 @@ __all__ = ["Finding", "Linter", "findings", "main"]
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.lint",
         description="Hold finished trainings and evaluations to what they must be.",
         epilog="Exit status: 0 no findings (warnings are none), 1 findings, 2 wrong input or "

@@ -19,7 +19,7 @@ from replication.submission.chain import asked, trained
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.record",
         description="Enter the score that a test server returned for a trained cell.",
         epilog="Exit status: 0 entered, 2 wrong input. The next replication.run shows the score.",

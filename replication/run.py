@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.run",
         description="Replicate the tables of DeepLabv3 (arXiv:1706.05587).",
         epilog="Exit status: 0 done, 1 something failed or was not run, 2 wrong input, "

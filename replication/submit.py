@@ -28,7 +28,7 @@ from replication.submission.servers import SERVERS, Server
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
+    result = arguments.Parser(
         prog="python -m replication.submit",
         description="Write the archive of predictions that a test server scores, and check it.",
         epilog="Exit status: 0 done, 1 the archive has faults, 2 wrong input, 130 interrupted.",

@@ -369,3 +369,18 @@ def test_a_truncated_checkpoint_names_the_file_and_the_rest_stays(tmp_path, caps
         cell["cell"]: cell["verdict"] for cell in table(tmp_path / "results", 9, "tiny")["cells"]
     }
     assert sorted(cells.values()) == ["failed", "not comparable", "not run", "not run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tabel", "3"], '--tabel: no such option; the nearest known is "--table"'),
+        (["--dry-runn=1", "--all"], '--dry-runn: no such option; the nearest known is "--dry-run"'),
+        (["table3"], "table3: no option stands before it; --help lists them"),
+        (["--table"], "argument --table: expected one argument"),
+    ],
+)
+def test_a_misspelt_option_is_one_line(arguments, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {told}\n"

@@ -27,7 +27,7 @@ HEADING = (
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="python -m replication.forecast.cells",
         description="Count the FLOPs and bytes of each cell's last training and its evaluation.",
     )

@@ -16,11 +16,11 @@ and later; with multi_grid_rule="replace" its unit rates are those units' rates 
 every output stride and in place of 1 too: (1, 1, 1) then leaves these blocks without dilation.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from replication.arguments import Parser
 from replication.protocol import MultiGridRule, RatesAt32
 
 
@@ -125,7 +125,7 @@ def describe(convolutions: Sequence[Conv3x3]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m replication.network.geometry",
         description="Print the strides and rates of a network's 3x3 convolutions.",
     )

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.filesize import decimal
 
+from replication.arguments import Parser
 from replication.errors import DataError, ReplicationError
 
 SHOWN_PROBLEMS = 20
@@ -36,7 +37,7 @@ class Count:
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """A parser with the options that all scripts have; a script may add its own."""
-    made = argparse.ArgumentParser(prog=f"python data_scripts/{name}.py", description=description)
+    made = Parser(prog=f"python data_scripts/{name}.py", description=description)
     made.add_argument(
         "--root", type=Path, required=True, metavar="DATA", help="folder that holds the data sets"
     )
