@@ -114,8 +114,9 @@ def conditions(claim: Claim, *, comparable: bool) -> tuple[Condition, ...]:
 def gather(claim: Claim, runs: Runs, *, comparable: bool) -> Evidence:
     """The claim's differences over the seeds that there are.
 
-    Cells whose seeds mean the same (one trained network, or trainings that see the same pictures
-    in the same order under a seed) are compared seed by seed, others as two samples.
+    Cells whose seeds mean the same (one trained network, trainings from one backbone of each seed's
+    own, or trainings that see the same pictures in the same order) are compared seed by seed,
+    others as two samples.
     """
     values = {
         cell: {run.seed: run.value for run in runs.get(cell, ()) if run.value is not None}
@@ -157,10 +158,19 @@ def _difference(
     if not of_a or not of_b:
         return None
     common = sorted(of_a.keys() & of_b.keys())
-    draws = {run.draws for cell in (a, b) for run in runs[cell] if run.value is not None}
-    if len(draws) == 1 or min(len(of_a), len(of_b)) == 1:
+    if _seeds_mean_the_same(a, b, runs) or min(len(of_a), len(of_b)) == 1:
         return paired([of_a[seed] - of_b[seed] for seed in common]) if common else None
     return unpaired(list(of_a.values()), list(of_b.values()))
+
+
+def _seeds_mean_the_same(a: str, b: str, runs: Runs) -> bool:
+    known = [[run for run in runs[cell] if run.value is not None] for cell in (a, b)]
+    if len({run.draws for of_cell in known for run in of_cell}) == 1:
+        return True
+    of_a, of_b = ({run.seed: run.backbone for run in of_cell} for of_cell in known)
+    common = of_a.keys() & of_b.keys()
+    own = {of_a[seed] for seed in common} - {""}
+    return len(own) == len(common) > 0 and all(of_a[seed] == of_b[seed] for seed in common)
 
 
 def _doubt(claim: Claim, runs: Runs) -> str:

@@ -134,6 +134,7 @@ def seed_run(run: CellRun, store: Store, failed: Mapping[str, str]) -> SeedRun:
         training=tuple(step.id for step in run.chain),
         evaluation=run.evaluation.id if run.evaluation else "",
         draws=_draws(run),
+        backbone=run.chain[0].id if run.chain[0].kind == "pretrain" else "",
         failure=failure,
         extra=extra,
     )

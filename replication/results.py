@@ -60,6 +60,8 @@ class SeedRun:
     # What the seed decides for the training: equal where the same seed gives the same pictures in
     # the same order, cut out alike.
     draws: str = ""
+    # The pretrained backbone that the seed starts from, where each seed has one of its own.
+    backbone: str = ""
     # One line; None if the steps are done or have not run.
     failure: str | None = None
     # Further measured quantities by name, such as relative_time.

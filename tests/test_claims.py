@@ -1,6 +1,7 @@
 """Claims on hand-worked differences: each kind, each verdict, a family, and what is missing."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,26 @@ def test_seeds_that_mean_different_things_are_not_paired():
     t = scipy.stats.ttest_ind(a, b, equal_var=False).statistic
     assert result.p == pytest.approx(scipy.stats.t.sf(t, 2))
     assert judge(claim(), a=a, b=b).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "paired"),
+    [
+        (("x0", "x1", "x2"), ("x0", "x1", "x2"), True),
+        # Another network's, one for all seeds, none.
+        (("x0", "x1", "x2"), ("y0", "y1", "y2"), False),
+        (("x0", "x0", "x0"), ("x0", "x0", "x0"), False),
+        (("", "", ""), ("", "", ""), False),
+    ],
+)
+def test_a_backbone_of_the_seeds_own_pairs_unlike_trainings(of_a, of_b, paired):
+    found = runs("unlike", a=[43.0, 53.0, 63.0], b=[40.0, 50.0, 60.0])
+    for cell, backbones in (("a", of_a), ("b", of_b)):
+        both = zip(found[cell], backbones, strict=True)
+        found[cell] = [replace(run, backbone=backbone) for run, backbone in both]
+    (result,) = judge_claims([claim()], found, PUBLISHED, MARGIN, comparable=False)
+    assert result.verdict == ("supported" if paired else "undecided")
+    assert ("not paired" in result.basis) is not paired
 
 
 def test_all_seeds_of_two_samples_count():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from replication.arguments import HOME
-from replication.collect import judged
+from replication.collect import judged, seed_run
 from replication.data.sources import Sources
 from replication.ledger import load_ledger
 from replication.plan import build
@@ -55,6 +55,12 @@ def test_the_checks_that_were_made_reach_the_warning(on_record):
         "leak checks found nothing: ids of voc val against those of trainaug at planning, "
         "the linter's rule “unseen” on the record"
     )
+
+
+def test_the_backbone_of_a_seeds_own_arrives(on_record):
+    plan, store = on_record
+    found = seed_run(plan.runs[0], store, {}).backbone
+    assert found == plan.runs[0].chain[0].id and found.startswith("pretrain-")
 
 
 def test_the_open_points_of_the_table_arrive(on_record):
