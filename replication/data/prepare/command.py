@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from rich.filesize import decimal
 
 from replication.arguments import Parser
 from replication.errors import DataError, ReplicationError
+
+# Seconds that workers whose command was killed may take to end.
+PATIENCE = 10.0
 
 SHOWN_PROBLEMS = 20
 FINE, NOT_AS_IT_MUST_BE, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -95,10 +99,15 @@ def partial(folder: Path) -> Iterator[Path]:
     """An empty `folder`.partial to fill, thrown away at the end and on every error.
 
     The caller moves what is whole out of it (`merge`, or `os.replace` of the whole folder). A kill
-    leaves it behind under its name; the next run empties it.
+    leaves it behind under its name; the next run empties it, and waits for workers that have not
+    noticed the kill yet and still write into it.
     """
     made = folder.with_name(f"{folder.name}.partial")
+    until = time.monotonic() + PATIENCE
     shutil.rmtree(made, ignore_errors=True)
+    while made.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+        shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
         yield made

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shutil
 
 import pytest
 from rich.console import Console
@@ -101,6 +102,23 @@ def test_merging_moves_files_between_others_that_stay(tmp_path):
             if p.is_file()} == {
         "old/a/1": "new/a/1", "old/a/b/2": "new/a/b/2", "old/a/3": "old/a/3",
     }  # fmt: skip
+
+
+def test_a_partial_folder_that_is_still_written_into_is_waited_for(tmp_path, monkeypatch):
+    """A worker of a killed command puts a file back twice before it ends."""
+    (tmp_path / "set.partial").mkdir()
+    removed, rmtree = [], shutil.rmtree
+
+    def remove(folder, **options):
+        rmtree(folder, **options)
+        removed.append(folder)
+        if len(removed) <= 2:
+            folder.mkdir()
+            (folder / "late").write_text("")
+
+    monkeypatch.setattr(command.shutil, "rmtree", remove)
+    with command.partial(tmp_path / "set") as made:
+        assert not list(made.iterdir()) and len(removed) == 3
 
 
 def test_what_is_wrong_in_a_partial_folder_is_told_of_the_archive(tmp_path):
