@@ -88,6 +88,10 @@ def parser() -> argparse.ArgumentParser:
         "paper; 0: no padding)",
     )  # fmt: skip
     how.add_argument(
+        "--whole-image", choices=("padded", "resized"), default="padded",
+        help="resized: to the crop, its aspect not kept, and predictions back (default: padded)",
+    )  # fmt: skip
+    how.add_argument(
         "--align-corners", action=argparse.BooleanOptionalAction, default=None,
         help="how inputs and logits are resized (default: a record's own way, else no)",
     )  # fmt: skip
@@ -171,6 +175,8 @@ def _wanted(options: argparse.Namespace) -> list[tuple[int | None, tuple[float, 
         raise ReplicationError(
             f"--crop-size {options.crop_size}: must be 0 (no padding) or at least {OWN_SIZE}"
         )
+    if options.crop_size == 0 and options.whole_image == "resized":
+        raise ReplicationError("--whole-image resized: give the size to resize to as --crop-size")
     if options.limit is not None and options.limit < 1:
         raise ReplicationError(f"--limit {options.limit}: must be at least 1")
     if options.panel_ids and not options.panel:
@@ -241,6 +247,7 @@ def _strategies(
                 split=options.split,
                 output_stride=stride or loaded.model.output_stride,
                 crop_size=options.crop_size or OWN_SIZE,
+                whole_image=options.whole_image,
                 scales=scales,
                 flip=flip,
             )
@@ -341,6 +348,7 @@ def _about(
         "images": len(data),
         "pixels": int(score.confusion.sum()),
         "crop_size": options.crop_size,
+        "whole_image": options.whole_image,
         "size_step": loaded.model.size_step,
         "align_corners": loaded.model.align_corners,
         "published": vars(loaded.published) if loaded.published else None,

@@ -269,6 +269,15 @@ def test_a_function_of_ones_own_with_a_panel(guess, voc, tmp_path):
         assert file.format == "PNG" and file.width > 600
 
 
+def test_images_resized_to_the_crop(guess, voc, tmp_path):
+    model = ["--model", "guess:brightest", "--crop-size", "49"]
+    padded = run(tmp_path, voc, *model)
+    resized = run(tmp_path, voc, *model, "--whole-image", "resized")
+    assert (padded["whole_image"], resized["whole_image"]) == ("padded", "resized")
+    assert padded["pixels"] == resized["pixels"]
+    assert padded["results"][0]["confusion"] != resized["results"][0]["confusion"]
+
+
 def test_every_picture_of_the_panel_has_its_own_prediction(guess, voc, tmp_path, monkeypatch):
     """Drawn from batches, at each picture's own size, in the order asked for."""
     rows = []
@@ -296,6 +305,7 @@ GUESS = ["--model", "guess:brightest"]
         (["--model", "torchvision:deeplabv3_resnet", "--random"], '"deeplabv3_resnet50"'),
         ([*GUESS, "--output-stride", "8"], "only record: models let it be chosen"),
         ([*GUESS, "--output-stride", "12"], "power of two"),
+        ([*GUESS, "--crop-size", "0", "--whole-image", "resized"], "give the size to resize to"),
         ([*GUESS, "--scales", "1,1"], "--scales 1,1: must be different numbers"),
         ([*GUESS, "--scales", "0.5;1"], "must be different numbers above 0 and up to 4"),
         ([*GUESS, "--scales", "nan"], "must be different numbers above 0 and up to 4"),
