@@ -316,7 +316,11 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, table4):
         pytest.skip("no tmpfs can be mounted here")
     try:
         (mount / "smoke" / "steps").mkdir(parents=True)
-        [pretrained] = records(table4, "pretrain")
+        [pretrained] = [
+            folder
+            for folder in records(table4, "pretrain")
+            if json.loads((folder / "config.json").read_text())["config"]["seed"] == 0
+        ]
         subprocess.run(["cp", "-r", pretrained, mount / "smoke" / "steps"], check=True)
         process = subprocess.run(
             command("--table", "4", "--tier", "smoke", "--results", str(mount)),
