@@ -6,6 +6,7 @@ Medians of repetitions in turn, one thread, at micro shapes. Nothing else should
 import argparse
 import os
 import platform
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     rows = -(-len(curves) // 3)
     figure, axes = pyplot.subplots(rows, 3, figsize=(11, 3.2 * rows), layout="constrained")
@@ -66,9 +67,10 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
         axis.set(xscale="log", yscale="log", xlabel=curve.against, ylabel="seconds")
         axis.set_xticks(curve.sizes, [f"{size:g}" for size in curve.sizes])
         axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.yaxis.set_major_formatter(ScalarFormatter())
-        title = curve.what if len(curve.what) < 48 else curve.what.replace(", ", ",\n")
-        axis.set_title(title, fontsize=9)
+        plain = FuncFormatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_major_formatter(plain)
+        axis.yaxis.set_minor_formatter(plain)
+        axis.set_title(textwrap.fill(curve.what, 44), fontsize=9)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(curves) :]:
         axis.set_visible(False)
