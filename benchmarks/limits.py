@@ -1,8 +1,9 @@
 """Where the time goes, and how near the machine's limits: `python -m benchmarks.limits`.
 
 Table 6's training and its evaluation at output stride 8, of the micro tier and at the paper's crop:
-the share of every kind of operation, by torch's profiler; and what the counted FLOPs and bytes come
-to beside the matrix products and the copies that one thread here was measured to reach.
+the share of every kind of operation, by torch's profiler; and what the counted FLOPs, and the bytes
+of all but convolutions, come to beside the matrix products and the copies that one thread here was
+measured to reach.
 """
 
 import argparse
@@ -48,7 +49,7 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One piece of work, what it counts, and how often it is repeated."""
+    """One piece of work, and what is counted of it."""
 
     what: str
     run: Callable[[], object]
@@ -176,8 +177,9 @@ def _show(work: Work, repetitions: int, products: float, copies: float, console:
     console.print(table)
     console.print(
         f"{seconds:.3g} s; {work.effort.flops / 1e9:.3g} GFLOP at {flops / 1e9:.3g} GFLOP/s, "
-        f"{100 * flops / products:.0f} % of products; {work.effort.moved / 1e9:.3g} GB at "
-        f"{moved / 1e9:.3g} GB/s, {100 * moved / copies:.0f} % of copies\n"
+        f"{100 * flops / products:.0f} % of products; outside convolutions "
+        f"{work.effort.moved / 1e9:.3g} GB at {moved / 1e9:.3g} GB/s, "
+        f"{100 * moved / copies:.0f} % of copies\n"
     )
 
 

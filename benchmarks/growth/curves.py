@@ -15,7 +15,7 @@ class Curve:
     against: str
     sizes: tuple[float, ...]
     seconds: tuple[tuple[float, ...], ...]
-    # What a point has to be multiplied with to be compared: 1, or pieces of work in it.
+    # Whether time may follow a power of the size.
     fitted: bool = True
     note: str = ""
 
