@@ -56,7 +56,7 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     rows = -(-len(curves) // 3)
     figure, axes = pyplot.subplots(rows, 3, figsize=(11, 3.2 * rows), layout="constrained")
@@ -67,9 +67,10 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
         axis.set(xscale="log", yscale="log", xlabel=curve.against, ylabel="seconds")
         axis.set_xticks(curve.sizes, [f"{size:g}" for size in curve.sizes])
         axis.xaxis.set_minor_formatter(NullFormatter())
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_major_formatter(plain)
-        axis.yaxis.set_minor_formatter(plain)
+        # Every tick of a decade labelled is labels on top of each other.
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(textwrap.fill(curve.what, 44), fontsize=9)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(curves) :]:
