@@ -9,7 +9,8 @@ and 8) in fp32, TF32 and bf16 beside torchvision's networks under its reference 
 --amp; the evaluation at output stride 8 with six scales and flips; what deterministic steps cost;
 all of it over the products and copies that the device was measured to reach; and hence the
 device-hours of all thirteen tables. The most telling comes first; what the budget does not hold is
-named at the end, as is what does not fit into the memory.
+named at the end, as is what does not fit into the memory. A part that fails is named too, with
+exit status 1, and loses no other: the file is written anew after each.
 """
 
 import argparse
@@ -17,7 +18,9 @@ import json
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +35,14 @@ from replication import arguments
 from replication.errors import ReplicationError
 from replication.files import write_atomically
 
-# Seconds of the budget's 420 that each part may take at most, in the order they are run in.
+# Seconds of the budget's 420 that each part may take at most.
 BUDGET = 420.0
 CONTEST = (110.0, 70.0, 90.0, 70.0)
-INFERENCE, DETERMINISM, LAUNCHING = 50.0, 60.0, 8.0
+PEAKS, INFERENCE, DETERMINISM, LAUNCHING = 10.0, 50.0, 60.0, 8.0
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -52,9 +55,21 @@ def main(given: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="small networks and pictures: shows that it runs"
     )
     options = parser.parse_args(given)
-    if options.budget <= 0:
+    if not options.budget > 0:
         parser.error(f"--budget {options.budget:g}: must be above 0")
     return arguments.guarded(lambda: _main(options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One measurement, and the seconds of BUDGET that it may take."""
+
+    what: str
+    seconds: float
+    # Gets its seconds of the budget given.
+    measure: Callable[[float], Any]
+    # Where its numbers go.
+    key: str
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -65,56 +80,88 @@ def _main(options: argparse.Namespace) -> int:
         )
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     setting = Setting.of(device, quick=options.quick, budget=options.budget)
-    result: dict[str, Any] = {"where": where(setting), "quick": options.quick}
+    result: dict[str, Any] = {"where": where(setting), "quick": options.quick, "peaks": {}}
+    result |= {"trainings": [], "failed": [], "skipped": setting.skipped}
+
+    def keep() -> None:
+        if options.json:
+            write_atomically(options.json, json.dumps(result, indent=1) + "\n")
+
+    keep()
     known = {name: value for name, value in result["where"].items() if value is not None}
     console.print(", ".join(f"{name} {value}" for name, value in known.items()))
     if options.quick:
         console.print("--quick: small networks and pictures; no number here is a measurement")
-    result["peaks"] = reached = peaks.measure(setting)
-    result["trainings"] = []
-    share = options.budget / BUDGET
-
-    def part(what: str, seconds: float, measure: Callable[[float], Any]) -> Any:
-        """One part within its share of the budget; None where there is no time for it."""
-        if setting.left < 0.2 * seconds * share:
-            setting.skip(what, "no time left in the budget")
-            return None
-        found = measure(seconds * share)
-        training.release(setting)
-        console.print(f"{what}: done, {setting.left:.0f} s left")
-        return found
-
-    def contest(number: int) -> None:
-        backbone, stride = setting.shapes[number]
-        one = part(
-            f"training of {backbone}, output stride {stride}",
-            CONTEST[number],
-            lambda seconds: training.contest(setting, backbone, stride, seconds, reached),
-        )
-        result["trainings"] += [one] if one else []
-
-    first, *others = range(len(setting.shapes))
-    contest(first)
-    result["evaluation"] = part(
-        "evaluation", INFERENCE, lambda seconds: inference.measure(setting, seconds, reached)
-    )
-    for number in others[:1]:
-        contest(number)
-    result["determinism"] = part(
-        "deterministic steps",
-        DETERMINISM,
-        lambda seconds: training.determinism(setting, seconds),
-    )
-    result["launching"] = part("launching", LAUNCHING, lambda _: training.launching(setting))
-    for number in others[1:]:
-        contest(number)
-    result["hours"] = hours.all_tables(result["trainings"], result["evaluation"])
-    result["skipped"] = setting.skipped
+    for part in parts(setting, result):
+        seconds = part.seconds * options.budget / BUDGET
+        if setting.left < 0.2 * seconds:
+            setting.skip(part.what, "no time left in the budget")
+            continue
+        found, problem = attempt(partial(part.measure, seconds))
+        # Not where it was caught: an error holds its tensors.
+        _, stuck = attempt(partial(training.release, setting))
+        if problem := problem or stuck:
+            setting.skip(part.what, problem)
+            result["failed"].append(part.what)
+        elif part.key == "trainings":
+            result["trainings"].append(found)
+        else:
+            result[part.key] = found
+        console.print(f"{part.what}: {problem or 'done'}, {setting.left:.0f} s left")
+        keep()
+    result["hours"] = hours.all_tables(result["trainings"], result.get("evaluation"))
     show(result, console)
+    keep()
     if options.json:
-        text = json.dumps(result, indent=1) + "\n"
-        console.print(f"written: {write_atomically(options.json, text)}")
-    return arguments.EXIT_OK
+        console.print(f"written: {options.json}")
+    return arguments.EXIT_FAILED if result["failed"] else arguments.EXIT_OK
+
+
+def parts(setting: Setting, result: Mapping[str, Any]) -> Iterator[Part]:
+    """In the order in which they are run; what was measured before is in `result`."""
+
+    def contest(number: int) -> Part:
+        backbone, stride = setting.shapes[number]
+        return Part(
+            what=f"training of {backbone}, output stride {stride}",
+            seconds=CONTEST[number],
+            measure=lambda seconds: training.contest(
+                setting, backbone, stride, seconds, result["peaks"]
+            ),
+            key="trainings",
+        )
+
+    yield Part(what="peaks", seconds=PEAKS, measure=lambda _: peaks.measure(setting), key="peaks")
+    first, *others = range(len(setting.shapes))
+    yield contest(first)
+    yield Part(
+        what="evaluation",
+        seconds=INFERENCE,
+        measure=lambda seconds: inference.measure(setting, seconds, result["peaks"]),
+        key="evaluation",
+    )
+    yield from map(contest, others[:1])
+    yield Part(
+        what="deterministic steps",
+        seconds=DETERMINISM,
+        measure=lambda seconds: training.determinism(setting, seconds),
+        key="determinism",
+    )
+    yield Part(
+        what="launching",
+        seconds=LAUNCHING,
+        measure=lambda _: training.launching(setting),
+        key="launching",
+    )
+    yield from map(contest, others[1:])
+
+
+def attempt(run: Callable[[], Any]) -> tuple[Any, str]:
+    """What it gives, and the first line of what went wrong: one part's fault loses no other."""
+    try:
+        return run(), ""
+    except (RuntimeError, ReplicationError) as problem:
+        return None, (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
 def where(setting: Setting) -> dict[str, Any]:
@@ -129,11 +176,11 @@ def where(setting: Setting) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any], console: Console) -> None:
-    reached = result["peaks"]
-    shown = [f"{name} {rate / 1e12:.1f}" for name, rate in reached.items() if name != "copy"]
-    console.print(
-        f"measured peaks: {', '.join(shown)} TFLOP/s, copies {reached['copy'] / 1e9:.0f} GB/s"
-    )
+    if reached := result["peaks"]:
+        shown = [f"{name} {rate / 1e12:.1f}" for name, rate in reached.items() if name != "copy"]
+        console.print(
+            f"measured peaks: {', '.join(shown)} TFLOP/s, copies {reached['copy'] / 1e9:.0f} GB/s"
+        )
     for one in result["trainings"]:
         gflops = one["gflops_per_image"].items()
         counted = " and ".join(f"{whose} {count:.0f}" for whose, count in gflops)
@@ -146,11 +193,11 @@ def show(result: dict[str, Any], console: Console) -> None:
             median = f"{statistics.median(ratios):.2f}"
             table.add_row(pair["ours"], pair["theirs"], pair["theirs_is"], median, span)
         console.print(table)
-    if evaluation := result["evaluation"]:
+    if evaluation := result.get("evaluation"):
         console.print(_rates(f"evaluation: {evaluation['what']}", evaluation["precisions"]))
         for pixels, rate in evaluation["batch_pixels"].items():
             console.print(f"  bf16, {int(pixels):,} pixels in a batch: {rate:.2f} images/s")
-    for name, cost in (result["determinism"] or {}).items():
+    for name, cost in result.get("determinism", {}).items():
         if isinstance(cost, dict):
             ratios = cost["slower_by"]
             console.print(
@@ -158,7 +205,7 @@ def show(result: dict[str, Any], console: Console) -> None:
                 f"({min(ratios):.2f} to {max(ratios):.2f}); two trainings alike to the bit: "
                 f"{_yes(cost['same_bits'])}, without it: {_yes(cost['same_bits_without'])}"
             )
-    if launching := result["launching"]:
+    if launching := result.get("launching"):
         taken = 1000 * statistics.median(launching["seconds"])
         console.print(
             f"starting the kernels of a step of {launching['backbone']} takes {taken:.1f} ms, seen "

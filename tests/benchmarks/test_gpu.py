@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from benchmarks import gpu
 from benchmarks.device.hours import _rate, all_tables
 from benchmarks.device.setting import CLASSES, Setting, rotated
 from benchmarks.gpu import main
@@ -15,7 +17,7 @@ def test_quick_measures_everything(tmp_path, capsys):
     file = tmp_path / "gpu.json"
     assert main(["--quick", "--device", "cpu", "--json", str(file)]) == 0
     found = json.loads(file.read_text())
-    assert found["quick"] and found["skipped"] == []
+    assert found["quick"] and found["skipped"] == found["failed"] == []
     assert set(found["peaks"]) == {"bf16", "fp32", "copy"}
     [shape] = found["trainings"]
     rows = shape["contestants"]
@@ -40,6 +42,42 @@ def test_what_the_budget_does_not_hold_is_named(capsys):
     said = capsys.readouterr().out
     for what in ("training of resnet50", "evaluation", "deterministic steps", "launching"):
         assert f"not measured: {what}" in said
+
+
+def test_a_part_that_fails_loses_no_other(tmp_path, monkeypatch, capsys):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried much.\nMore of it.")
+
+    released, kept = [], []
+    monkeypatch.setattr(gpu.peaks, "measure", lambda _: {"fp32": 1e12, "copy": 1e9})
+    monkeypatch.setattr(gpu.training, "contest", out_of_memory)
+    monkeypatch.setattr(gpu.training, "release", released.append)
+    monkeypatch.setattr(gpu.inference, "measure", lambda *_: None)
+    file = tmp_path / "gpu.json"
+
+    def launching(_):
+        kept.append(json.loads(file.read_text()))
+        return {"backbone": "resnet50", "seconds": [1.0]}
+
+    monkeypatch.setattr(gpu.training, "determinism", lambda *_: {"backbone": "resnet50"})
+    monkeypatch.setattr(gpu.training, "launching", launching)
+    assert main(["--quick", "--device", "cpu", "--json", str(file)]) == 1
+    said, found = capsys.readouterr().out, json.loads(file.read_text())
+    what = "training of resnet50, output stride 16"
+    assert found["failed"] == [what] and found["trainings"] == []
+    assert found["skipped"] == [f"{what}: CUDA out of memory. Tried much."]
+    assert f"not measured: {what}: CUDA out of memory. Tried much." in said
+    assert found["launching"]["seconds"] == [1.0] and len(released) == 5
+    [before] = kept
+    assert before["determinism"] and before["failed"] == [what] and "launching" not in before
+
+
+def test_where_it_is_to_be_written_is_looked_at_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu.peaks, "measure", lambda _: pytest.fail("measured before"))
+    (tmp_path / "file").touch()
+    file = tmp_path / "file" / "gpu.json"
+    assert main(["--quick", "--device", "cpu", "--json", str(file)]) == 2
+    assert "gpu.json: cannot be written" in capsys.readouterr().err
 
 
 def test_without_a_gpu_it_says_what_to_do(capsys):
