@@ -5,14 +5,17 @@ percentile bootstrap over seeds, which is not used, holds the mean; and the smal
 between two cells that a few seeds can show. Seconds on one core, the same figures every time.
 """
 
-import argparse
 import math
+import sys
+from collections.abc import Sequence
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.given import at_least_one
+from replication import arguments
 from replication.statistics import prediction_half_width, smallest_difference
 
 COUNTS = (3, 5, 10)
@@ -55,12 +58,17 @@ def standard_error(share: float, draws: int) -> float:
     return math.sqrt(share * (1 - share) / draws)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.coverage", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--draws", type=int, default=200_000, help="sets of seeds (200,000)")
-    draws = parser.parse_args().draws
-    if draws < 1:
-        parser.error(f"--draws {draws}: must be at least 1")
+    options = parser.parse_args(given)
+    return arguments.guarded(lambda: _main(options.draws))
+
+
+def _main(draws: int) -> int:
+    at_least_one(draws=draws)
     generator = np.random.default_rng(0)
     console = Console(width=100, highlight=False)
     console.print(
@@ -75,6 +83,7 @@ def main() -> None:
         "data's order and initialisation can make it smaller.",
         sep="\n",
     )
+    return arguments.EXIT_OK
 
 
 def _coverages(draws: int, generator: np.random.Generator) -> Table:
@@ -104,4 +113,4 @@ def _powers() -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ Minutes on one core, the same figures every time.
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from replication.arguments import HOME
+from benchmarks.given import at_least_one
+from replication import arguments
 from replication.claims import ALPHA, judge_claims
 from replication.results import ClaimResult, SeedRun
 from replication.spec import Table as Spec
@@ -29,7 +31,7 @@ COUNTS = (3, 5, 10)
 DEVIATION = 0.6
 # True differences between neighbours of an ordering, in deviations of one cell.
 GAINS = (1.0, 2.0, 4.0, 8.0)
-PAPER = HOME / "tables"
+PAPER = arguments.HOME / "tables"
 
 Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
@@ -108,13 +110,18 @@ def found(spec: Spec, n: int, gain: float, draws: int) -> float:
     return supported / orderings
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.false_alarms", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--draws", type=int, default=2000, help="simulated tables each (2,000)")
     parser.add_argument("--tables", type=Path, default=PAPER, metavar="DIR")
-    options = parser.parse_args()
-    if options.draws < 1:
-        parser.error(f"--draws {options.draws}: must be at least 1")
+    options = parser.parse_args(given)
+    return arguments.guarded(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    at_least_one(draws=options.draws)
     specs = [one for one in load_tables(options.tables) if one.claims and one.number]
     console = Console(width=120, highlight=False)
     largest = math.sqrt(ALPHA * (1 - ALPHA) / options.draws)
@@ -127,6 +134,7 @@ def main() -> None:
         _powers(specs, max(1, options.draws // 10)),
         sep="\n",
     )
+    return arguments.EXIT_OK
 
 
 def _alarms(specs: Sequence[Spec], draws: int) -> Table:
@@ -173,4 +181,4 @@ def _powers(specs: Sequence[Spec], draws: int) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

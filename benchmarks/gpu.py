@@ -15,7 +15,6 @@ exit status 1, and loses no other: the file is written anew after each.
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from rich.table import Table
 from benchmarks.device import hours, inference, peaks, training
 from benchmarks.device.setting import Setting
 from replication import arguments
+from replication.environment import commit, processor
 from replication.errors import ReplicationError
 from replication.files import write_atomically
 
@@ -167,11 +167,12 @@ def attempt(run: Callable[[], Any]) -> tuple[Any, str]:
 def where(setting: Setting) -> dict[str, Any]:
     on_gpu = setting.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(setting.device) if on_gpu else platform.machine(),
+        "device": torch.cuda.get_device_name(setting.device) if on_gpu else processor(),
         "memory_gb": round(torch.cuda.mem_get_info(setting.device)[1] / 1e9) if on_gpu else None,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
+        **commit(),
     }
 
 

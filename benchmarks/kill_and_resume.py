@@ -15,9 +15,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parents[1]
+from benchmarks.commands import python
+from benchmarks.given import at_least_one
+from replication import arguments
 
 
 def weights(results: Path, tier: str) -> dict[str, bytes]:
@@ -32,32 +35,42 @@ def reached(results: Path, tier: str) -> str:
     return "not yet logging"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.kill_and_resume", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--cell", default="table9/batch8")
     parser.add_argument("--tier", default="micro")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--out", type=Path, default=Path("results/kill-and-resume"))
-    options = parser.parse_args()
+    options = parser.parse_args(given)
+    return arguments.guarded(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    at_least_one(kills=options.kills)
     whole, broken = options.out / "whole", options.out / "broken"
     shutil.rmtree(broken, ignore_errors=True)
 
     def command(results: Path) -> list[str]:
         return [
-            sys.executable, "-m", "replication.run", "--cell", options.cell, "--tier",
+            "-m", "replication.run", "--cell", options.cell, "--tier",
             options.tier, "--results", str(results), "--workers", "1", "--checkpoint-seconds", "1",
         ]  # fmt: skip
 
     started = time.monotonic()
-    subprocess.run(command(whole), cwd=HERE, check=True, stdout=subprocess.DEVNULL)
+    python(*command(whole))
     print(f"undisturbed (or already there): {time.monotonic() - started:.0f} s")
     for pretrained in (whole / options.tier / "steps").glob("pretrain-*"):
         shutil.copytree(pretrained, broken / options.tier / "steps" / pretrained.name)
     moments = random.Random(options.seed)
     for number in range(1, options.kills + 1):
         process = subprocess.Popen(
-            command(broken), cwd=HERE, start_new_session=True, stdout=subprocess.DEVNULL
+            [sys.executable, *command(broken)],
+            cwd=arguments.HOME,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
         )
         wait = moments.uniform(6.0, 14.0)
         time.sleep(wait)
@@ -67,11 +80,11 @@ def main() -> int:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         print(f"kill {number} after {wait:4.1f} s at {reached(broken, options.tier)}", flush=True)
-    subprocess.run(command(broken), cwd=HERE, check=True, stdout=subprocess.DEVNULL)
+    python(*command(broken))
     ours, theirs = weights(broken, options.tier), weights(whole, options.tier)
     same = bool(ours) and all(ours[step] == theirs.get(step) for step in ours)
     print(f"{len(ours)} trained step(s): {'the same bytes' if same else 'DIFFERENT'}")
-    return 0 if same else 1
+    return arguments.EXIT_OK if same else arguments.EXIT_FAILED
 
 
 if __name__ == "__main__":

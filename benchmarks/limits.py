@@ -8,11 +8,11 @@ measured to reach.
 
 import argparse
 import statistics
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich import box
@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.given import at_least_one
+from replication import arguments
 from replication.allocation import keep_memory
 from replication.forecast import effort
 from replication.network.deeplab import DeepLabV3, build
@@ -28,7 +30,6 @@ from replication.spec import load_tables
 from replication.tiers import load_tier, scale
 from replication.training import segmentation_loss, set_batch_norm, sgd
 
-HOME = Path(__file__).resolve().parents[1]
 # Tier, classes, pictures a batch (0: the tier's own).
 CASES = (("micro", 13, 0), ("paper", 21, 2))
 # What torch calls its operations, by what they are; the first that is part of the name counts.
@@ -56,11 +57,18 @@ class Work:
     effort: effort.Effort
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.limits", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", choices=[case[0] for case in CASES])
-    options = parser.parse_args()
+    options = parser.parse_args(given)
+    return arguments.guarded(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    at_least_one(repetitions=options.repetitions)
     torch.set_num_threads(1)
     keep_memory()
     products, copies = _products(), _copies()
@@ -72,6 +80,7 @@ def main() -> None:
         if options.only in (None, tier):
             for work in _works(tier, classes, batch):
                 _show(work, options.repetitions, products, copies, console)
+    return arguments.EXIT_OK
 
 
 def _products(side: int = 1024) -> float:
@@ -96,8 +105,8 @@ def _seconds(run: Callable[[], object], repetitions: int) -> float:
 
 
 def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
-    tier = load_tier(tier_name, HOME / "tiers")
-    cell = scale(load_tables(HOME / "tables", [6])[0].cell("os8"), tier)
+    tier = load_tier(tier_name, arguments.HOME / "tiers")
+    cell = scale(load_tables(arguments.HOME / "tables", [6])[0].cell("os8"), tier)
     assert cell.network is not None and cell.evaluation is not None
     stage = cell.stages[-1].stage
     if batch:
@@ -191,4 +200,4 @@ def _kind(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,22 +13,25 @@ import argparse
 import dataclasses
 import resource
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 
+from benchmarks.given import at_least_one, only
+from replication import arguments
 from replication.data.sources import Sources
+from replication.errors import ReplicationError
 from replication.evaluation import evaluate
 from replication.network.deeplab import build
 from replication.network.weights import load_backbone
 from replication.spec import load_tables
 from replication.tiers import load_tier, scale
 from replication.training import Report, train
-
-HERE = Path(__file__).resolve().parents[1]
 
 
 def peak_gigabytes(device: str) -> float:
@@ -38,34 +41,53 @@ def peak_gigabytes(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", required=True, metavar="voc=PATH")
-    parser.add_argument("--weights", metavar="resnet101=FILE")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.paper_size", description=(__doc__ or "").splitlines()[0]
+    )
+    arguments.add_inputs(parser)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--iterations", type=int, help="default: 10 on a GPU, 1 on a CPU")
     parser.add_argument("--batch-size", type=int, help="default: the paper's 16")
     parser.add_argument("--images", type=int, default=1, help="images to evaluate")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--skip", choices=["training", "evaluation"], default="")
-    options = parser.parse_args()
+    options = parser.parse_args(given)
+    return arguments.guarded(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    at_least_one(
+        iterations=options.iterations,
+        batch_size=options.batch_size,
+        images=options.images,
+        threads=options.threads,
+    )
     if options.batch_size == 1:
-        parser.error("--batch-size 1: image pooling's batch normalisation needs at least 2")
+        raise ReplicationError(
+            "--batch-size 1: image pooling's batch normalisation needs at least 2"
+        )
+    voc = only("voc", arguments.pairs(options.data, "--data", "voc=PATH"), "--data")
+    form = "resnet101=FILE"
+    weights = only("resnet101", arguments.pairs(options.weights, "--weights", form), "--weights")
+    device = arguments.device(options.device)
     torch.set_num_threads(options.threads)
-    device = options.device
-    tier = load_tier("paper", HERE / "tiers")
-    (table,) = load_tables(HERE / "tables", [6])
+    tier = load_tier("paper", arguments.HOME / "tiers")
+    (table,) = load_tables(arguments.HOME / "tables", [6])
     cell = next(scale(one, tier) for one in table.cells if one.id == "os8-ms-flip")
     assert cell.network is not None and cell.evaluation is not None
     stage = cell.stages[-1].stage
     iterations = options.iterations or (10 if device == "cuda" else 1)
     changed = {"iterations": iterations, "batch_size": options.batch_size or stage.batch_size}
     short = stage.model_copy(update=changed)
-    sources = Sources.of(tier.data, {"voc": options.data.removeprefix("voc=")})
+    sources = Sources.of(tier.data, {} if voc is None else {"voc": voc})
     data = sources.segmentation("voc", short.split)
+    val = data
+    if options.skip != "evaluation":
+        val = sources.segmentation("voc", cell.evaluation.split)
     model = build(cell.network, len(data.classes), short.output_stride, torch.Generator())
-    if options.weights:
-        account = load_backbone(model.backbone, Path(options.weights.removeprefix("resnet101=")))
+    if weights:
+        account = load_backbone(model.backbone, Path(weights))
         print(f"weights: {account}")
     model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,8 +105,7 @@ def main() -> None:
     if options.skip != "evaluation":
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        val = sources.segmentation("voc", cell.evaluation.split)
-        n = options.images
+        n = min(options.images, len(val))
         val = dataclasses.replace(val, ids=val.ids[:n], sizes=val.sizes[:n])
         started = time.perf_counter()
         [counts] = evaluate(model, val, [cell.evaluation])
@@ -95,6 +116,7 @@ def main() -> None:
             f"peak memory {peak_gigabytes(device):.2f} GB"
             + (" (of the whole process)" if device == "cpu" else "")
         )
+    return arguments.EXIT_OK
 
 
 def time_training(model, stage, data, device) -> tuple[list[float], list[float]]:  # type: ignore[no-untyped-def]
@@ -122,4 +144,4 @@ def time_training(model, stage, data, device) -> tuple[list[float], list[float]]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,9 @@ command that makes it.
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 
+from benchmarks.given import at_least_one
 from replication import arguments
 from replication.data.sources import Sources
 from replication.differences import paired
@@ -24,16 +26,19 @@ from replication.tiers import load_tier
 TIERS = ("micro", "micro-bf16")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.precision", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--table", type=int, action="append", metavar="N")
     parser.add_argument("--seeds", type=int, default=3)
     arguments.add_places(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     return arguments.guarded(lambda: report(options))
 
 
 def report(options: argparse.Namespace) -> int:
+    at_least_one(seeds=options.seeds)
     scores: dict[str, dict[str, list[float]]] = {}
     seconds: dict[str, list[float]] = {}
     asked = " ".join(f"--table {number}" for number in options.table or [4])

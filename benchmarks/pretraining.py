@@ -11,11 +11,13 @@ with the command that makes it.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from benchmarks.given import at_least_one
 from replication import arguments
 from replication.data.sources import Sources
 from replication.metrics import iou
@@ -27,17 +29,20 @@ from replication.tiers import load_tier
 TIERS = ("reduced", "reduced-random")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.pretraining", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--cell", default="table2/resnet50-block4")
     parser.add_argument("--seeds", type=int, default=1)
     arguments.add_inputs(parser)
     arguments.add_places(parser)
-    options = parser.parse_args()
+    options = parser.parse_args(given)
     return arguments.guarded(lambda: report(options))
 
 
 def report(options: argparse.Namespace) -> int:
+    at_least_one(seeds=options.seeds)
     hashes = arguments.hashes(arguments.pairs(options.weights, "--weights", "BACKBONE=FILE"))
     found: dict[str, list[float]] = {}
     for name in TIERS:

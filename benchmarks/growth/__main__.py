@@ -4,24 +4,34 @@ Medians of repetitions in turn, one thread, at micro shapes. Nothing else should
 """
 
 import argparse
-import os
-import platform
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.given import at_least_one, writable
 from benchmarks.growth import resuming, work
 from benchmarks.growth.curves import Curve, as_markdown
+from benchmarks.machine import where
+from replication import arguments
+from replication.files import write_atomically
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(given: Sequence[str] | None = None) -> int:
+    parser = arguments.Parser(
+        prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--repetitions", type=int, default=5, help="of each size (5)")
     parser.add_argument("--only", choices=["work", "resuming"])
     parser.add_argument("--write", type=Path, metavar="DIR", help="DIR/growth.md and growth.png")
-    options = parser.parse_args()
-    if options.repetitions < 1:
-        parser.error(f"--repetitions {options.repetitions}: must be at least 1")
+    options = parser.parse_args(given)
+    return arguments.guarded(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    at_least_one(repetitions=options.repetitions)
+    if options.write:
+        writable(options.write / "growth.md")
     curves: list[Curve] = []
     if options.only != "resuming":
         for one in work.curves(options.repetitions):
@@ -39,16 +49,9 @@ def main() -> None:
             "![Seconds against each quantity, both logarithmic](growth.png)", "",
             *as_markdown(curves),
         ]  # fmt: skip
-        (options.write / "growth.md").write_text("\n".join(page).rstrip() + "\n")
+        write_atomically(options.write / "growth.md", "\n".join(page).rstrip() + "\n")
         draw(curves, options.write / "growth.png")
-
-
-def where() -> str:
-    from replication.environment import describe
-
-    found = describe("cpu")
-    processor = found["processor"] or platform.machine()
-    return f"{processor} with {os.cpu_count()} cores, torch {found['torch']}"
+    return arguments.EXIT_OK
 
 
 def draw(curves: Sequence[Curve], file: Path) -> None:
@@ -80,4 +83,4 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

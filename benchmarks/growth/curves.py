@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+Run = Callable[[], object]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -40,7 +42,7 @@ def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 def measured(
-    runs: Mapping[float, Callable[[], object]], repetitions: int
+    runs: Mapping[float, Run], repetitions: int
 ) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
     """Every size once for warming up, then all sizes in turn, so that a slow spell meets all."""
     found: dict[float, list[float]] = {size: [] for size in runs}

@@ -2,42 +2,36 @@
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from benchmarks.growth.curves import Curve, measured
+from benchmarks.commands import python
+from benchmarks.growth.curves import Curve, Run, measured
+from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.plan import build
 from replication.spec import load_tables
 from replication.tiers import load_tier
 
-HOME = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2, 4, 7, 14)
 
 
-def command(results: Path, seeds: int) -> list[str]:
-    return [
-        sys.executable, "-m", "replication.run", "--all", "--tier", "smoke", "--seeds", str(seeds),
+def run(results: Path, seeds: int) -> None:
+    python(
+        "-m", "replication.run", "--all", "--tier", "smoke", "--seeds", str(seeds),
         "--results", str(results), "--device", "cpu",
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def curve(repetitions: int) -> Curve:
     """Records of one seed, made by running it, are copied to the others under their own names."""
     with tempfile.TemporaryDirectory() as scratch:
         results = Path(scratch) / "results"
-        subprocess.run(command(results, 1), cwd=HOME, check=True, stdout=subprocess.DEVNULL)
+        run(results, 1)
         cells = _copy(results / "smoke" / "steps", max(SEEDS))
-
-        def run(seeds: int) -> Callable[[], object]:
-            return lambda: subprocess.run(
-                command(results, seeds), cwd=HOME, check=True, stdout=subprocess.DEVNULL
-            )
-
-        sizes, seconds = measured({cells * seeds: run(seeds) for seeds in SEEDS}, repetitions)
+        runs: dict[float, Run] = {cells * seeds: partial(run, results, seeds) for seeds in SEEDS}
+        sizes, seconds = measured(runs, repetitions)
     return Curve(
         what="The main command on a plan that is done, tables and figure rendered",
         against="cells",

@@ -1,12 +1,12 @@
 """The work whose growth is measured: micro trainings and evaluations, one thread."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from benchmarks.growth.curves import Curve, measured
+from benchmarks.growth.curves import Curve, Run, measured
 from benchmarks.sets import first
 from replication.allocation import keep_memory
 from replication.data.sources import Sources
@@ -21,8 +21,6 @@ HOME = Path(__file__).resolve().parents[2]
 ITERATIONS = 4
 IMAGES = 32
 SCALES = (1.0, 0.5, 0.75, 1.25, 1.5, 1.75)
-
-Run = Callable[[], object]
 
 
 class Work:

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ class Comparison:
     unit: str = "run"
     # The speed-up that was aimed at; None where none was.
     target: float | None = None
+    # The seconds within which ours is to be done, where that is the aim.
+    within: float | None = None
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -36,8 +38,27 @@ class Comparison:
     def speedup(self) -> float:
         return statistics.median(self.ratios)
 
+    @property
+    def aim(self) -> str:
+        """What was aimed at."""
+        if self.within is not None:
+            return f"{self.within:g} s"
+        return "none" if self.target is None else f"{self.target:g} times"
+
+    @property
+    def verdict(self) -> str:
+        """Whether the median met it; empty where there was no aim."""
+        if self.within is not None:
+            return _met(statistics.median(self.ours) <= self.within)
+        return "" if self.target is None else _met(self.speedup >= self.target)
+
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ratios": self.ratios, "speedup": self.speedup}
+        found = {"ratios": self.ratios, "speedup": self.speedup, "verdict": self.verdict}
+        return {**asdict(self), **found}
+
+
+def _met(value: bool) -> str:
+    return "met" if value else "missed"
 
 
 def seconds(run: Run) -> float:
@@ -64,7 +85,7 @@ def show(comparisons: Sequence[Comparison], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("what", "beside"):
         table.add_column(heading)
-    for heading in ("ours", "theirs", "speed-up", "range", "aim"):
+    for heading in ("ours", "theirs", "speed-up", "range", "aim", ""):
         table.add_column(heading, justify="right")
     for one in comparisons:
         table.add_row(
@@ -74,12 +95,31 @@ def show(comparisons: Sequence[Comparison], console: Console) -> None:
             _rate(statistics.median(one.theirs), one),
             f"{one.speedup:.2f}",
             f"{min(one.ratios):.2f} to {max(one.ratios):.2f}",
-            "" if one.target is None else f"{one.target:g}",
+            one.aim,
+            one.verdict,
         )
     console.print(table)
 
 
+def as_markdown(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    for one in comparisons:
+        yield f"### {one.what}"
+        yield ""
+        yield "| | median | range |"
+        yield "|:--|--:|:-:|"
+        for whose, taken in (("ours", one.ours), (one.theirs_is, one.theirs)):
+            span = f"{_rate(min(taken), one)} to {_rate(max(taken), one)}"
+            yield f"| {whose} | {_rate(statistics.median(taken), one)} | {span} |"
+        span = f"{min(one.ratios):.2f} to {max(one.ratios):.2f}"
+        yield f"| speed-up | {one.speedup:.2f} | {span} |"
+        yield ""
+        yield f"Aim: {one.aim}: {one.verdict}." if one.verdict else "No aim."
+        yield ""
+
+
 def _rate(taken: float, one: Comparison) -> str:
-    """Seconds a piece, or pieces a second where that is the larger number."""
-    each = taken / one.pieces
-    return f"{each:.3g} s/{one.unit}" if each > 0.5 else f"{1 / each:.3g} {one.unit}s/s"
+    """Seconds a run or a piece, or pieces a second where that is mostly the larger number."""
+    if one.unit == "run":
+        return f"{taken:.3g} s"
+    each, usual = taken / one.pieces, statistics.median(one.ours) / one.pieces
+    return f"{1 / each:.3g} {one.unit}s/s" if usual <= 0.5 else f"{each:.3g} s/{one.unit}"

@@ -1,6 +1,7 @@
 """Training batches from real photographs: ours beside a DataLoader with torchvision's v2."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,12 +11,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from benchmarks.speed.alternating import Comparison, alternate
+from replication.arguments import HOME
+from replication.data import layouts
 from replication.data.batches import MEAN, STD, augment, draw, gather, order
 from replication.data.cache import Pictures
 from replication.data.sources import Sources
 from replication.tiers import load_tier
 
-HOME = Path(__file__).resolve().parents[2]
 BATCH, BATCHES = 16, 4
 AIM = 5.0
 
@@ -68,15 +70,27 @@ def our_batches(data: Pictures, crop: int, start: int) -> None:
         augment(images, masks, sizes, draws, crop)
 
 
-def compare(repetitions: int, voc: Path) -> Iterator[Comparison]:
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A set as our loader keeps it, and the files of its pictures and masks."""
+
+    data: Pictures
+    files: list[tuple[Path, Path]]
+
+
+def photographs(voc: str) -> Given:
+    """A VOCdevkit folder's trainaug split. Raises DataError for what is not there, or damaged."""
+    sources = Sources.of(load_tier("paper", HOME / "tiers").data, {"voc": voc})
+    listing = layouts.listing("voc", sources.by_role["voc"].root(), "trainaug")
+    files = list(zip(listing.images, listing.masks, strict=True))
+    return Given(data=sources.segmentation("voc", "trainaug"), files=files)
+
+
+def compare(repetitions: int, given: Given) -> Iterator[Comparison]:
     """On one core each: no worker processes, one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    sources = Sources.of(load_tier("paper", HOME / "tiers").data, {"voc": str(voc)})
-    data = sources.segmentation("voc", "trainaug")
-    root = voc / "VOC2012"
-    masks = {path.stem: path for path in sorted(root.glob("SegmentationClass*/*.png"))}
-    files = [(root / "JPEGImages" / f"{id_}.jpg", masks[id_]) for id_ in data.ids]
+    data, files = given.data, given.files
     for crop in (513, 65):
         for decoded in (False, True):
             loader = DataLoader(

@@ -5,15 +5,14 @@ copied into every results folder.
 """
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.commands import python
 from benchmarks.speed.alternating import Comparison, alternate
+from replication.arguments import HOME
 
-HOME = Path(__file__).resolve().parents[2]
 # One model under four evaluations, in three tables.
 EQUAL = ("table5/mg124-pooling", "table6/os8", "table8/crop513-ul-bn", "table9/batch16")
 # Four trainings of equal length.
@@ -80,11 +79,8 @@ class _Bench:
 
     def _run(self, cells: tuple[str, ...], results: Path, workers: int) -> None:
         asked = [word for cell in cells for word in ("--cell", cell)]
-        subprocess.run(
-            [
-                sys.executable, "-m", "replication.run", *asked, "--tier", "tenth", "--tiers",
-                str(self.folder / "tiers"), "--results", str(results), "--workers", str(workers),
-                "--device", "cpu",
-            ],
-            cwd=HOME, check=True, stdout=subprocess.DEVNULL,
+        python(
+            "-m", "replication.run", *asked, "--tier", "tenth", "--tiers",
+            str(self.folder / "tiers"), "--results", str(results), "--workers", str(workers),
+            "--device", "cpu",
         )  # fmt: skip
