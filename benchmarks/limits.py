@@ -21,13 +21,12 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.given import at_least_one
+from benchmarks.networks import build, table6, tier
 from replication import arguments
 from replication.allocation import keep_memory
 from replication.forecast import effort
-from replication.network.deeplab import DeepLabV3, build
+from replication.network.deeplab import DeepLabV3
 from replication.protocol import Stage
-from replication.spec import load_tables
-from replication.tiers import load_tier, scale
 from replication.training import segmentation_loss, set_batch_norm, sgd
 
 # Tier, classes, pictures a batch (0: the tier's own).
@@ -76,9 +75,9 @@ def _main(options: argparse.Namespace) -> int:
     console.print(
         f"One thread: products {products / 1e9:.0f} GFLOP/s, copies {copies / 1e9:.1f} GB/s"
     )
-    for tier, classes, batch in CASES:
-        if options.only in (None, tier):
-            for work in _works(tier, classes, batch):
+    for name, classes, batch in CASES:
+        if options.only in (None, name):
+            for work in _works(name, classes, batch):
                 _show(work, options.repetitions, products, copies, console)
     return arguments.EXIT_OK
 
@@ -105,17 +104,14 @@ def _seconds(run: Callable[[], object], repetitions: int) -> float:
 
 
 def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
-    tier = load_tier(tier_name, arguments.HOME / "tiers")
-    cell = scale(load_tables(arguments.HOME / "tables", [6])[0].cell("os8"), tier)
-    assert cell.network is not None and cell.evaluation is not None
-    stage = cell.stages[-1].stage
+    row = table6("os8", tier(tier_name))
+    stage = row.stage
     if batch:
         stage = stage.model_copy(update={"batch_size": batch})
-    model = build(cell.network, classes, stage.output_stride, torch.Generator().manual_seed(0))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network, side = cell.network.config(), stage.crop_size
+    model = build(row.network, classes, stage.output_stride)
+    network, side = row.network.config(), stage.crop_size
     config = {"network": network, "stage": stage.config()}
-    evaluation = {"network": network, "evaluation": cell.evaluation.config()}
+    evaluation = {"network": network, "evaluation": row.evaluation.config()}
     pictures = {(side, side): 1}
     return [
         Work(
@@ -126,8 +122,8 @@ def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
         ),
         Work(
             what=f"evaluation, {tier_name}: {side} px, output stride "
-            f"{cell.evaluation.output_stride}, one picture",
-            run=_pass(model, cell.evaluation.output_stride, stage),
+            f"{row.evaluation.output_stride}, one picture",
+            run=_pass(model, row.evaluation.output_stride, stage),
             effort=effort.sweep([evaluation], classes, pictures, 1),
         ),
     ]

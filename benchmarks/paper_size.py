@@ -23,14 +23,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.given import at_least_one, only
+from benchmarks.networks import build, table6, tier
 from replication import arguments
 from replication.data.sources import Sources
 from replication.errors import ReplicationError
 from replication.evaluation import evaluate
-from replication.network.deeplab import build
 from replication.network.weights import load_backbone
-from replication.spec import load_tables
-from replication.tiers import load_tier, scale
 from replication.training import Report, train
 
 
@@ -72,28 +70,23 @@ def _main(options: argparse.Namespace) -> int:
     weights = only("resnet101", arguments.pairs(options.weights, "--weights", form), "--weights")
     device = arguments.device(options.device)
     torch.set_num_threads(options.threads)
-    tier = load_tier("paper", arguments.HOME / "tiers")
-    (table,) = load_tables(arguments.HOME / "tables", [6])
-    cell = next(scale(one, tier) for one in table.cells if one.id == "os8-ms-flip")
-    assert cell.network is not None and cell.evaluation is not None
-    stage = cell.stages[-1].stage
+    paper = tier("paper")
+    row = table6("os8-ms-flip", paper)
+    network, stage, strategy = row.network, row.stage, row.evaluation
     iterations = options.iterations or (10 if device == "cuda" else 1)
     changed = {"iterations": iterations, "batch_size": options.batch_size or stage.batch_size}
     short = stage.model_copy(update=changed)
-    sources = Sources.of(tier.data, {} if voc is None else {"voc": voc})
+    sources = Sources.of(paper.data, {} if voc is None else {"voc": voc})
     data = sources.segmentation("voc", short.split)
     val = data
     if options.skip != "evaluation":
-        val = sources.segmentation("voc", cell.evaluation.split)
-    model = build(cell.network, len(data.classes), short.output_stride, torch.Generator())
+        val = sources.segmentation("voc", strategy.split)
+    model = build(network, len(data.classes), short.output_stride)
     if weights:
         account = load_backbone(model.backbone, Path(weights))
         print(f"weights: {account}")
     model.to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    print(
-        f"{cell.network.backbone}, torch {torch.__version__}, {device}, {options.threads} threads"
-    )
+    print(f"{network.backbone}, torch {torch.__version__}, {device}, {options.threads} threads")
     if options.skip != "training":
         note = "" if short.batch_size == stage.batch_size else f" (the paper: {stage.batch_size})"
         print(f"training: crop {short.crop_size}, batch {short.batch_size}{note}, output stride 16")
@@ -108,10 +101,10 @@ def _main(options: argparse.Namespace) -> int:
         n = min(options.images, len(val))
         val = dataclasses.replace(val, ids=val.ids[:n], sizes=val.sizes[:n])
         started = time.perf_counter()
-        [counts] = evaluate(model, val, [cell.evaluation])
+        [counts] = evaluate(model, val, [strategy])
         seconds_each = (time.perf_counter() - started) / n
         print(
-            f"evaluation: output stride 8, scales {cell.evaluation.scales}, flips, whole images\n"
+            f"evaluation: output stride 8, scales {strategy.scales}, flips, whole images\n"
             f"  {seconds_each:.2f} s an image ({n} evaluated, {counts.sum():,} pixels), "
             f"peak memory {peak_gigabytes(device):.2f} GB"
             + (" (of the whole process)" if device == "cpu" else "")

@@ -8,8 +8,8 @@ its FLOPs are counted.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.device.setting import HOME
 from replication import plan as planning
+from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.forecast import effort
 from replication.forecast.pictures import Splits

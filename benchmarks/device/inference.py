@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.device.setting import CLASSES, Setting, rotated, synchronise
+from benchmarks.device.setting import Setting, rotated, synchronise
 from benchmarks.device.training import release
+from benchmarks.networks import CLASSES, build
 from replication import evaluation, inference
-from replication.network.deeplab import DeepLabV3, build
+from replication.network.deeplab import DeepLabV3
 from replication.protocol import Precision
 
 
@@ -20,8 +21,7 @@ def measure(setting: Setting, allowance: float, peaks: dict[str, float]) -> dict
     device, backbone = setting.device, setting.shapes[0][0]
     strategy, data = setting.evaluation(), setting.pictures(2 if setting.quick else 12)
     network = setting.network(backbone)
-    model = build(network, CLASSES, 16, torch.Generator().manual_seed(0)).to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build(network, CLASSES, 16, device)
     flops = _flops(setting, backbone)
 
     def run(precision: Precision) -> float:

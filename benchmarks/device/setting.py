@@ -3,24 +3,18 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from benchmarks.networks import CLASSES, UNITS, Row, table6, tier
 from replication.data.cache import Decoded
 from replication.protocol import Evaluation, Network, Precision, Stage
-from replication.spec import load_tables
-from replication.tiers import Tier, load_tier, scale
 
 Name = TypeVar("Name", bound=str)
 
-HOME = Path(__file__).resolve().parents[2]
-CLASSES = 21
-# Units of block1 to block4, at full size and at --quick's.
-UNITS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
-QUICK_UNITS = {"resnet50": (1, 1, 1, 3), "resnet101": (1, 1, 2, 3)}
+QUICK_UNITS = (1, 1, 1, 3)
 REPETITIONS = 5
 
 
@@ -32,15 +26,15 @@ class Setting:
     quick: bool
     # time.monotonic() at which everything is to be over.
     deadline: float
-    tier: Tier
+    row: Row
     # What was left out, and why: one line each.
     skipped: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, device: str, *, quick: bool, budget: float) -> "Setting":
-        tier = load_tier("smoke" if quick else "paper", HOME / "tiers")
         deadline = time.monotonic() + budget
-        return cls(device=torch.device(device), quick=quick, deadline=deadline, tier=tier)
+        row = table6("os8-ms-flip", tier("smoke" if quick else "paper"))
+        return cls(device=torch.device(device), quick=quick, deadline=deadline, row=row)
 
     @property
     def left(self) -> float:
@@ -71,27 +65,19 @@ class Setting:
 
     def network(self, backbone: str) -> Network:
         """Table 6's: ASPP (6, 12, 18), image pooling, multi-grid (1, 2, 4)."""
-        network, _, _ = self._cell()
-        units = (QUICK_UNITS if self.quick else UNITS)[backbone]
-        return network.model_copy(update={"backbone": backbone, "units": units})
+        units = QUICK_UNITS if self.quick else UNITS[backbone]
+        return self.row.network.model_copy(update={"backbone": backbone, "units": units})
 
     def stage(self, output_stride: int) -> Stage:
         """Table 6's training at an output stride; its rate is too small to lead anywhere."""
-        _, stage, _ = self._cell()
         changed = {"output_stride": output_stride, "learning_rate": 1e-6}
-        return stage.model_copy(
+        return self.row.stage.model_copy(
             update={**changed, "crop_size": self.crop, "batch_size": self.batch}
         )
 
     def evaluation(self) -> Evaluation:
         """Table 6's: output stride 8, six scales, flips."""
-        return self._cell()[2].model_copy(update={"crop_size": self.crop})
-
-    def _cell(self) -> tuple[Network, Stage, Evaluation]:
-        (table,) = load_tables(HOME / "tables", [6])
-        cell = scale(table.cell("os8-ms-flip"), self.tier)
-        assert cell.network is not None and cell.evaluation is not None
-        return cell.network, cell.stages[-1].stage, cell.evaluation
+        return self.row.evaluation.model_copy(update={"crop_size": self.crop})
 
     def pictures(self, count: int) -> Decoded:
         """Noise in VOC's two usual sizes, void around the edges."""

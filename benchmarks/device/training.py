@@ -20,14 +20,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.models.resnet import Bottleneck, ResNet
-from torchvision.models.segmentation.deeplabv3 import DeepLabHead
-from torchvision.models.segmentation.deeplabv3 import DeepLabV3 as TheirDeepLab
 
-from benchmarks.device.setting import CLASSES, UNITS, Setting, rotated, synchronise
+from benchmarks.device.setting import Setting, rotated, synchronise
+from benchmarks.networks import CLASSES, UNITS, build, torchvisions
 from replication.arithmetic import arithmetic
-from replication.network.deeplab import DeepLabV3, build
+from replication.network.deeplab import DeepLabV3
 from replication.protocol import Precision
 from replication.training import LOG_EVERY, Report, train
 
@@ -56,9 +53,7 @@ class Ours:
         self.stage = setting.stage(output_stride).model_copy(update=changed)
         self.data = setting.pictures(2 * setting.batch)
         network = setting.network(backbone)
-        self.model = build(network, CLASSES, output_stride, torch.Generator().manual_seed(0))
-        self.model.to(setting.device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = build(network, CLASSES, output_stride, setting.device)
 
     def run(self, steps: int, precision: Precision, *, deterministic: bool = False) -> float:
         """Seconds of so many iterations, the logged loss and the set's way there included."""
@@ -128,13 +123,7 @@ class Theirs:
 
 
 def their_network(backbone: str, output_stride: int, *, quick: bool) -> nn.Module:
-    """At output stride 8 torchvision's own; at 16 made of the same parts."""
-    units = [1, 1, 1, 1] if quick else list(UNITS[backbone])
-    body = ResNet(Bottleneck, units, replace_stride_with_dilation=[False, output_stride == 8, True])
-    rates = [rate * 16 // output_stride for rate in (6, 12, 18)]
-    return TheirDeepLab(
-        IntermediateLayerGetter(body, {"layer4": "out"}), DeepLabHead(2048, CLASSES, rates)
-    )
+    return torchvisions((1, 1, 1, 1) if quick else UNITS[backbone], output_stride)
 
 
 def flops_of_a_step(model: nn.Module, crop: int) -> float:

@@ -7,17 +7,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.growth.curves import Curve, Run, measured
+from benchmarks.networks import build, table6, tier
 from benchmarks.sets import first
 from replication.allocation import keep_memory
 from replication.data.sources import Sources
 from replication.evaluation import evaluate
-from replication.network.deeplab import build
-from replication.protocol import Evaluation, Network, Stage
-from replication.spec import load_tables
-from replication.tiers import load_tier, scale
 from replication.training import train
 
-HOME = Path(__file__).resolve().parents[2]
 ITERATIONS = 4
 IMAGES = 32
 SCALES = (1.0, 0.5, 0.75, 1.25, 1.5, 1.75)
@@ -29,20 +25,15 @@ class Work:
     def __init__(self) -> None:
         torch.set_num_threads(1)
         keep_memory()
-        tier = load_tier("micro", HOME / "tiers")
-        cell = scale(load_tables(HOME / "tables", [6])[0].cell("os16"), tier)
-        assert cell.network is not None and cell.evaluation is not None
-        self.network: Network = cell.network
-        self.stage: Stage = cell.stages[-1].stage
-        self.evaluation: Evaluation = cell.evaluation
-        sources = Sources.of(tier.data, {})
+        micro = tier("micro")
+        self.row = table6("os16", micro)
+        sources = Sources.of(micro.data, {})
         self.pictures = sources.segmentation("voc", "trainaug")
         self.dev = sources.segmentation("voc", "dev")
 
     def training(self, iterations: int = ITERATIONS, **changes: object) -> Run:
-        stage = self.stage.model_copy(update={"iterations": iterations, **changes})
-        model = build(self.network, 13, stage.output_stride, torch.Generator().manual_seed(0))
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        stage = self.row.stage.model_copy(update={"iterations": iterations, **changes})
+        model = build(self.row.network, 13, stage.output_stride)
 
         def run() -> None:
             with tempfile.TemporaryDirectory() as scratch:
@@ -54,9 +45,8 @@ class Work:
         return run
 
     def evaluating(self, images: int = IMAGES, **changes: object) -> Run:
-        strategy = self.evaluation.model_copy(update=changes)
-        model = build(self.network, 13, 16, torch.Generator().manual_seed(0))
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        strategy = self.row.evaluation.model_copy(update=changes)
+        model = build(self.row.network, 13, 16)
         data = first(self.dev, images)
         return lambda: evaluate(model, data, [strategy])
 

@@ -10,13 +10,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from benchmarks.networks import tier
 from benchmarks.speed.alternating import Comparison, alternate
-from replication.arguments import HOME
 from replication.data import layouts
 from replication.data.batches import MEAN, STD, augment, draw, gather, order
 from replication.data.cache import Pictures
 from replication.data.sources import Sources
-from replication.tiers import load_tier
 
 BATCH, BATCHES = 16, 4
 AIM = 5.0
@@ -80,7 +79,7 @@ class Given:
 
 def photographs(voc: str) -> Given:
     """A VOCdevkit folder's trainaug split. Raises DataError for what is not there, or damaged."""
-    sources = Sources.of(load_tier("paper", HOME / "tiers").data, {"voc": voc})
+    sources = Sources.of(tier("paper").data, {"voc": voc})
     listing = layouts.listing("voc", sources.by_role["voc"].root(), "trainaug")
     files = list(zip(listing.images, listing.masks, strict=True))
     return Given(data=sources.segmentation("voc", "trainaug"), files=files)

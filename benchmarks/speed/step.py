@@ -1,30 +1,39 @@
 """A training step: our DeepLabv3 and loop beside torchvision's under its reference loop.
 
-Both are ResNet-50 (or 101) with ASPP, image pooling, no auxiliary head, at the same input, batch,
-precision and output stride. torchvision's head has one 3x3 convolution more than the paper's; its
-share of the multiplications is printed.
+Both are ResNet-50, once ResNet-101, with ASPP, image pooling, no auxiliary head, at the same input,
+batch and output stride. fp32 is beside fp32; bf16 is beside fp32, the plain loop as it comes, which
+is what its aim is about, and beside torchvision's network under bf16 autocast. torchvision's head
+has one 3x3 convolution more than the paper's; its share of the multiplications is printed.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet50, resnet101
-from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
+from benchmarks.networks import CLASSES, UNITS, build, table6, tier, torchvisions
 from benchmarks.speed.alternating import Comparison, Run, alternate
-from replication.network import deeplab
-from replication.spec import load_tables
 from replication.training import segmentation_loss, set_batch_norm, sgd
 
-CLASSES = 21
-HOME = Path(__file__).resolve().parents[2]
 # (crop, batch): the micro tier's, twice that, and the paper's crop.
 SHAPES = ((65, 16), (129, 16), (513, 4))
 AIMS = {"fp32": 1.3, "bf16": 3.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One comparison; the precisions are "fp32" or "bf16"."""
+
+    crop: int
+    batch: int
+    output_stride: int
+    backbone: str = "resnet50"
+    ours: str = "fp32"
+    theirs: str = "fp32"
+    aim: float | None = None
 
 
 def has_bf16() -> bool:
@@ -32,17 +41,6 @@ def has_bf16() -> bool:
     flags = Path("/proc/cpuinfo")
     words = flags.read_text().split() if flags.exists() else []
     return "amx_bf16" in words or "avx512_bf16" in words
-
-
-def theirs(backbone: str, output_stride: int) -> nn.Module:
-    """torchvision's network; its builder knows output stride 8 only, its parts know 16 too."""
-    make = {"resnet50": resnet50, "resnet101": resnet101}[backbone]
-    replaced = [False, output_stride == 8, True]
-    body = IntermediateLayerGetter(
-        make(weights=None, replace_stride_with_dilation=replaced), {"layer4": "out"}
-    )
-    rates = [rate * 16 // output_stride for rate in (6, 12, 18)]
-    return DeepLabV3(body, DeepLabHead(2048, CLASSES, rates))
 
 
 def their_step(model: nn.Module, x: Tensor, labels: Tensor, *, bf16: bool) -> Run:
@@ -68,13 +66,10 @@ def our_step(
     backbone: str, output_stride: int, x: Tensor, labels: Tensor, *, bf16: bool
 ) -> tuple[nn.Module, Run]:
     """The same as `replication.training` does it."""
-    cell = load_tables(HOME / "tables", [5])[0].cell("mg124-pooling")
-    assert cell.network is not None
-    units = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}[backbone]
-    changed = {"backbone": backbone, "units": units, "multi_grid": (1, 1, 1)}
-    network = cell.network.model_copy(update=changed)
-    model = deeplab.build(network, CLASSES, output_stride, torch.Generator().manual_seed(0))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = table6("os16", tier("paper")).network.model_copy(
+        update={"backbone": backbone, "units": UNITS[backbone], "multi_grid": (1, 1, 1)}
+    )
+    model = build(network, CLASSES, output_stride)
     set_batch_norm(model, decay=0.9997, frozen=False, gains_too=False)
     optimizer = sgd(model, momentum=0.9, weight_decay=1e-4)
     generator = torch.Generator().manual_seed(0)
@@ -109,27 +104,42 @@ def multiplications(model: nn.Module, x: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def compare(repetitions: int, *, backbone: str = "resnet50") -> Iterator[Comparison]:
-    for precision in ("fp32", *(("bf16",) if has_bf16() else ())):
-        for crop, batch in SHAPES:
-            for output_stride in (16, 8):
-                generator = torch.Generator().manual_seed(0)
-                x = torch.randn(batch, 3, crop, crop, generator=generator)
-                labels = torch.randint(0, CLASSES, (batch, crop, crop), generator=generator)
-                model, ours = our_step(backbone, output_stride, x, labels, bf16=precision == "bf16")
-                other = theirs(backbone, output_stride)
-                more = multiplications(other, x) / multiplications(model, x)
-                # The plain loop knows one precision: bf16 is measured against it too.
-                step = their_step(other, x, labels, bf16=False)
-                of_ours, of_theirs = alternate(ours, step, repetitions)
-                aim = AIMS[precision] if precision == "fp32" or crop == 513 else None
-                yield Comparison(
-                    what=f"step, {backbone}, {crop} px, batch {batch}, stride {output_stride}, "
-                    f"{precision}",
-                    theirs_is=f"torchvision, plain loop, fp32 ({more:.2f} of our products)",
-                    ours=tuple(of_ours),
-                    theirs=tuple(of_theirs),
-                    pieces=batch,
-                    unit="image",
-                    target=aim,
-                )
+def cases() -> Iterator[Case]:
+    """The plain loop knows one precision: the aim for bf16 is beside fp32."""
+    for crop, batch in SHAPES:
+        for output_stride in (16, 8):
+            yield Case(crop=crop, batch=batch, output_stride=output_stride, aim=AIMS["fp32"])
+    yield Case(backbone="resnet101", crop=513, batch=2, output_stride=16, aim=AIMS["fp32"])
+    for crop, batch in SHAPES if has_bf16() else ():
+        for output_stride in (16, 8):
+            for theirs in ("fp32", "bf16"):
+                aimed_at = theirs == "fp32" and crop == 513
+                yield Case(
+                    crop=crop, batch=batch, output_stride=output_stride, ours="bf16",
+                    theirs=theirs, aim=AIMS["bf16"] if aimed_at else None,
+                )  # fmt: skip
+
+
+def compare(repetitions: int) -> Iterator[Comparison]:
+    for case in cases():
+        generator = torch.Generator().manual_seed(0)
+        shape = (case.batch, case.crop, case.crop)
+        x = torch.randn(case.batch, 3, case.crop, case.crop, generator=generator)
+        labels = torch.randint(0, CLASSES, shape, generator=generator)
+        bf16 = case.ours == "bf16"
+        model, ours = our_step(case.backbone, case.output_stride, x, labels, bf16=bf16)
+        other = torchvisions(UNITS[case.backbone], case.output_stride)
+        more = multiplications(other, x) / multiplications(model, x)
+        step = their_step(other, x, labels, bf16=case.theirs == "bf16")
+        of_ours, of_theirs = alternate(ours, step, repetitions)
+        how = "plain loop in fp32" if case.theirs == "fp32" else "loop under bf16 autocast"
+        yield Comparison(
+            what=f"step, {case.backbone}, {case.crop} px, batch {case.batch}, stride "
+            f"{case.output_stride}, {case.ours}",
+            theirs_is=f"torchvision, {how} ({more:.2f} of our products)",
+            ours=tuple(of_ours),
+            theirs=tuple(of_theirs),
+            pieces=case.batch,
+            unit="image",
+            target=case.aim,
+        )

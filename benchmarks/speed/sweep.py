@@ -1,21 +1,20 @@
 """Evaluation: Table 4's four rows in one sweep beside one by one; counting beside torchmetrics."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from benchmarks.networks import build, tier
 from benchmarks.sets import first
 from benchmarks.speed.alternating import Comparison, alternate
+from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.evaluation import count, evaluate
 from replication.inference import BATCH_PIXELS
-from replication.network.deeplab import build
 from replication.spec import load_tables
-from replication.tiers import load_tier, scale
+from replication.tiers import scale
 
-HOME = Path(__file__).resolve().parents[2]
 IMAGES = 62
 MANY = 31
 # One sweep in at most 0.65 of the time of the rows one by one.
@@ -31,14 +30,13 @@ def compare(repetitions: int) -> Iterator[Comparison]:
 
 
 def _sweeps(repetitions: int) -> Iterator[Comparison]:
-    tier = load_tier("micro", HOME / "tiers")
-    cells = [scale(cell, tier) for cell in load_tables(HOME / "tables", [4])[0].cells]
+    micro = tier("micro")
+    cells = [scale(cell, micro) for cell in load_tables(HOME / "tables", [4])[0].cells]
     rows = [cell.evaluation for cell in cells if cell.evaluation is not None]
     network = cells[0].network
     assert network is not None
-    data = first(Sources.of(tier.data, {}).segmentation("voc", "dev"), IMAGES)
-    model = build(network, len(data.classes), 16, torch.Generator().manual_seed(0))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    data = first(Sources.of(micro.data, {}).segmentation("voc", "dev"), IMAGES)
+    model = build(network, len(data.classes), 16)
 
     def together() -> None:
         evaluate(model, data, rows)

@@ -7,8 +7,9 @@ import torch
 
 from benchmarks import gpu
 from benchmarks.device.hours import _rate, all_tables
-from benchmarks.device.setting import CLASSES, Setting, rotated
+from benchmarks.device.setting import Setting, rotated
 from benchmarks.gpu import main
+from benchmarks.networks import CLASSES
 from replication.forecast.counting import segmentation
 from replication.runs import Step
 

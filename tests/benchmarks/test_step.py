@@ -1,0 +1,64 @@
+"""What the training steps are compared with: which networks, at which precision."""
+
+import pytest
+import torch
+from torchvision.models.segmentation import deeplabv3_resnet50
+
+from benchmarks.networks import UNITS, torchvisions
+from benchmarks.speed import step
+from benchmarks.speed.step import Case, cases, compare
+
+
+def test_at_output_stride_8_theirs_is_torchvisions_own():
+    with torch.device("meta"):
+        ours = torchvisions(UNITS["resnet50"], 8)
+        own = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21)
+    shapes = [{n: t.shape for n, t in net.state_dict().items()} for net in (ours, own)]
+    assert shapes[0] == shapes[1]
+    # The parts with a dilation, by name: their strides and dilations are no weights.
+    told = [
+        {n: (m.stride, m.dilation) for n, m in net.named_modules() if hasattr(m, "dilation")}
+        for net in (ours, own)
+    ]
+    assert told[0] == told[1]
+
+
+def test_bf16_is_beside_both_and_aims_at_the_plain_loop(monkeypatch):
+    monkeypatch.setattr(step, "has_bf16", lambda: True)
+    every = list(cases())
+    assert {one.theirs for one in every if one.ours == "fp32"} == {"fp32"}
+    half = [one for one in every if one.ours == "bf16"]
+    assert [one.theirs for one in half] == ["fp32", "bf16"] * 6
+    assert {(one.crop, one.theirs) for one in half if one.aim} == {(513, "fp32")}
+    assert [one.crop for one in every if one.backbone == "resnet101"] == [513]
+    monkeypatch.setattr(step, "has_bf16", lambda: False)
+    assert list(cases()) == [one for one in every if one.ours == "fp32"]
+
+
+@pytest.mark.parametrize("theirs", ["fp32", "bf16"])
+def test_each_side_multiplies_in_its_own_precision(theirs, monkeypatch):
+    case = Case(crop=33, batch=2, output_stride=16, ours="bf16", theirs=theirs, aim=3.0)
+    seen = []
+
+    def once(ours, other, repetitions):
+        for run in (ours, other):
+            before = len(dtypes)
+            run()
+            seen.append({str(one) for one in dtypes[before:]})
+        return [1.0] * repetitions, [2.0] * repetitions
+
+    dtypes, convolution = [], torch.nn.Conv2d.forward
+
+    def forward(self, x):
+        out = convolution(self, x)
+        dtypes.append(out.dtype)
+        return out
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    monkeypatch.setattr(step, "cases", lambda: [case])
+    monkeypatch.setattr(step, "alternate", once)
+    [found] = compare(2)
+    assert seen[1] == {"torch.bfloat16" if theirs == "bf16" else "torch.float32"}
+    assert "torch.bfloat16" in seen[0]
+    said = "loop under bf16 autocast" if theirs == "bf16" else "plain loop in fp32"
+    assert said in found.theirs_is and found.ratios == (2.0, 2.0) and found.verdict == "missed"
