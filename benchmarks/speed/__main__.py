@@ -46,7 +46,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help=f"of {','.join(PARTS)}")
     parser.add_argument(
         "--data", action="append", default=[], metavar="voc=PATH",
-        help="photographs, for the part `input`",
+        help="photographs, for the part `input` (default: generated pictures)",
     )  # fmt: skip
     parser.add_argument("--repetitions", type=int, default=5, help="of each (5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
@@ -64,7 +64,7 @@ def _main(options: argparse.Namespace) -> int:
     for file in (options.json, options.write):
         writable(file)
     console = Console(width=150, highlight=False)
-    parts = _parts(options, chosen, console)
+    parts = _parts(options, chosen)
     console.print(where())
     done: dict[str, list[Comparison]] = {}
 
@@ -85,8 +85,8 @@ def _main(options: argparse.Namespace) -> int:
     return arguments.EXIT_OK
 
 
-def _parts(options: argparse.Namespace, chosen: Sequence[str], console: Console) -> dict[str, Part]:
-    """The parts that can be measured; their data are read here, before anything is timed."""
+def _parts(options: argparse.Namespace, chosen: Sequence[str]) -> dict[str, Part]:
+    """The parts to be measured; their data are read here, before anything is timed."""
     parts: dict[str, Part] = {
         "startup": startup.compare,
         "sweep": sweep.compare,
@@ -95,11 +95,10 @@ def _parts(options: argparse.Namespace, chosen: Sequence[str], console: Console)
         "plan": plan.compare,
     }
     voc = only("voc", arguments.pairs(options.data, "--data", "voc=PATH"), "--data")
-    if voc is not None and "input" in chosen:
-        parts["input"] = partial(pictures.compare, given=pictures.photographs(voc))
-    elif "input" in chosen:
-        console.print("input: not measured; give --data voc=PATH (a VOCdevkit folder)")
-    return {name: parts[name] for name in chosen if name in parts}
+    if "input" in chosen:
+        given = pictures.generated() if voc is None else pictures.photographs(voc)
+        parts["input"] = partial(pictures.compare, given=given)
+    return {name: parts[name] for name in chosen}
 
 
 def page(done: dict[str, list[Comparison]], repetitions: int) -> str:

@@ -1,7 +1,11 @@
-"""Training batches from real photographs: ours beside a DataLoader with torchvision's v2."""
+"""Training batches from pictures: ours beside a DataLoader with torchvision's v2.
+
+Photographs where they are given, else the generated set, which is JPEG and PNG files too.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -75,45 +79,69 @@ class Given:
 
     data: Pictures
     files: list[tuple[Path, Path]]
+    what: str
+    crops: tuple[int, ...]
+    # Beside theirs from files; theirs decoded in memory is shown beside no aim.
+    aim: float | None
 
 
 def photographs(voc: str) -> Given:
     """A VOCdevkit folder's trainaug split. Raises DataError for what is not there, or damaged."""
-    sources = Sources.of(tier("paper").data, {"voc": voc})
+    return _given({"voc": voc}, "paper", what="photographs", crops=(513, 65), aim=AIM)
+
+
+def generated() -> Given:
+    """The generated set at its own size: small files, of which little is decoding."""
+    return _given({}, "micro", what="generated pictures", crops=(65,), aim=None)
+
+
+def _given(
+    data: dict[str, str], name: str, *, what: str, crops: tuple[int, ...], aim: float | None
+) -> Given:
+    sources = Sources.of(tier(name).data, data)
     listing = layouts.listing("voc", sources.by_role["voc"].root(), "trainaug")
     files = list(zip(listing.images, listing.masks, strict=True))
-    return Given(data=sources.segmentation("voc", "trainaug"), files=files)
+    decoded = sources.segmentation("voc", "trainaug")
+    return Given(data=decoded, files=files, what=what, crops=crops, aim=aim)
 
 
 def compare(repetitions: int, given: Given) -> Iterator[Comparison]:
     """On one core each: no worker processes, one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    data, files = given.data, given.files
-    for crop in (513, 65):
+    for crop in given.crops:
         for decoded in (False, True):
-            loader = DataLoader(
-                Voc(files, crop, decoded=decoded), BATCH, shuffle=True, drop_last=True
-            )
-
-            def their_batches(
-                loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = loader,
-            ) -> None:
-                for _, _ in zip(range(BATCHES), loader, strict=False):
-                    pass
-
-            def ours(crop: int = crop) -> None:
-                our_batches(data, crop, 0)
-
-            of_ours, of_theirs = alternate(ours, their_batches, repetitions)
-            kept = "decoded in memory" if decoded else "from files"
-            yield Comparison(
-                what=f"input, photographs, crop {crop}, one core",
-                theirs_is=f"DataLoader, torchvision v2, {kept}",
-                ours=tuple(of_ours),
-                theirs=tuple(of_theirs),
-                pieces=BATCH * BATCHES,
-                unit="image",
-                target=None if decoded else AIM,
-            )
+            yield _compared(repetitions, given, crop, decoded=decoded)
     torch.set_num_threads(threads)
+
+
+def _compared(repetitions: int, given: Given, crop: int, *, decoded: bool) -> Comparison:
+    """Both go on to further pictures, scales and flips at each repetition, the same every time."""
+    loader = DataLoader(
+        Voc(given.files, crop, decoded=decoded),
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        generator=torch.Generator().manual_seed(0),
+    )
+    starts = count(0, BATCHES)
+
+    def ours() -> None:
+        our_batches(given.data, crop, next(starts))
+
+    def theirs() -> None:
+        for _, _ in zip(range(BATCHES), loader, strict=False):
+            pass
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)  # v2 draws from torch's own generator
+        of_ours, of_theirs = alternate(ours, theirs, repetitions)
+    return Comparison(
+        what=f"input, {given.what}, crop {crop}, one core",
+        theirs_is=f"DataLoader, torchvision v2, {'decoded in memory' if decoded else 'from files'}",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=BATCH * BATCHES,
+        unit="image",
+        target=None if decoded else given.aim,
+    )
