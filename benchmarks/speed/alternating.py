@@ -28,6 +28,8 @@ class Comparison:
     target: float | None = None
     # The seconds within which ours is to be done, where that is the aim.
     within: float | None = None
+    # A sentence beside the numbers.
+    note: str = ""
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -99,6 +101,9 @@ def show(comparisons: Sequence[Comparison], console: Console) -> None:
             one.verdict,
         )
     console.print(table)
+    for one in comparisons:
+        if one.note:
+            console.print(one.note)
 
 
 def as_markdown(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -113,7 +118,8 @@ def as_markdown(comparisons: Sequence[Comparison]) -> Iterator[str]:
         span = f"{min(one.ratios):.2f} to {max(one.ratios):.2f}"
         yield f"| speed-up | {one.speedup:.2f} | {span} |"
         yield ""
-        yield f"Aim: {one.aim}: {one.verdict}." if one.verdict else "No aim."
+        aim = f"Aim: {one.aim}: {one.verdict}." if one.verdict else "No aim."
+        yield f"{aim} {one.note}".rstrip()
         yield ""
 
 

@@ -1,20 +1,42 @@
-"""The plan: one training for equal cells beside one each; two workers beside one.
+"""The plan: one training for equal cells beside one each; workers beside threads.
 
 Real runs of the command on the micro tier, its iterations cut to a tenth, the pretrained backbones
-copied into every results folder.
+copied into every results folder. Every run is one command, which starts its workers once.
 """
 
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.commands import python
-from benchmarks.speed.alternating import Comparison, alternate
+from benchmarks.networks import tier
+from benchmarks.speed.alternating import Comparison, Run, alternate
 from replication.arguments import HOME
+from replication.data.sources import Sources
+from replication.plan import Plan, build
+from replication.spec import load_tables
+from replication.spec.tables import PROTOCOL_FILE
 
-# One model under four evaluations, in three tables.
+# One training and two evaluations, for four tables.
 EQUAL = ("table5/mg124-pooling", "table6/os8", "table8/crop513-ul-bn", "table9/batch16")
+# The same four as cells of a table of their own: the weight decays, which cost nothing, are told
+# apart by a millionth, so that each is trained and evaluated.
+APART = """
+name = "apart"
+title = "Four cells of one model, no two of them equal"
+source = "arXiv:1706.05587, Tables 5, 6, 8 and 9"
+
+[training]
+backbone = "resnet101"
+multi_grid = [1, 2, 4]
+head = "aspp"
+atrous_rates = [6, 12, 18]
+image_pooling = true
+output_stride = 16
+"""
+STRIDES = (16, 8, 16, 16)
 # Four trainings of equal length.
 DIFFERENT = tuple(f"table3/mg{grid}-block4" for grid in ("111", "121", "123", "124"))
 AIM_WORKERS = 1.4
@@ -22,65 +44,133 @@ AIM_WORKERS = 1.4
 
 def compare(repetitions: int) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as scratch:
-        bench = _Bench(Path(scratch))
-        of_ours, of_theirs = alternate(
-            lambda: bench.run([EQUAL], workers=1),
-            lambda: bench.run([(cell,) for cell in EQUAL], workers=1),
+        bench = Bench(Path(scratch))
+        yield _compared(
+            "plan, four cells of one model",
+            "a training and an evaluation a cell",
+            partial(bench.run, EQUAL),
+            bench.run_apart,
             repetitions,
+            note=sharing(everything()),
         )
-        yield Comparison(
-            what="plan, four cells of one model",
-            theirs_is="a training a cell",
-            ours=tuple(of_ours),
-            theirs=tuple(of_theirs),
-        )
-        of_ours, of_theirs = alternate(
-            lambda: bench.run([DIFFERENT], workers=2),
-            lambda: bench.run([DIFFERENT], workers=1),
+        side_by_side = partial(bench.run, DIFFERENT, workers=2)
+        yield _compared(
+            "four trainings, two workers of one thread",
+            "one worker of one thread",
+            side_by_side,
+            partial(bench.run, DIFFERENT),
             repetitions,
-        )
-        yield Comparison(
-            what="four trainings, two workers of one thread",
-            theirs_is="one worker of one thread",
-            ours=tuple(of_ours),
-            theirs=tuple(of_theirs),
             target=AIM_WORKERS,
         )
+        yield _compared(
+            "four trainings, two workers of one thread",
+            "one worker of two threads",
+            side_by_side,
+            partial(bench.run, DIFFERENT, threads=2),
+            repetitions,
+        )
 
 
-class _Bench:
-    """A tier of a tenth of micro's iterations, and its pretrained backbone."""
+def _compared(
+    what: str,
+    theirs_is: str,
+    ours: Run,
+    theirs: Run,
+    repetitions: int,
+    *,
+    target: float | None = None,
+    note: str = "",
+) -> Comparison:
+    of_ours, of_theirs = alternate(ours, theirs, repetitions)
+    return Comparison(
+        what=what,
+        theirs_is=theirs_is,
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        target=target,
+        note=note,
+    )
+
+
+def everything() -> Plan:
+    """The plan of `--all` at the micro tier, under one seed."""
+    micro = tier("micro")
+    papers = [table for table in load_tables(HOME / "tables") if table.number is not None]
+    return build(papers, micro, Sources.of(micro.data, {}), (micro.first_seed,))
+
+
+def sharing(plan: Plan) -> str:
+    """What the whole plan saves by its own count."""
+    unique, asked = len(plan.of_kind("train")), sum(len(run.chain) for run in plan.runs)
+    return (
+        f"--all, under one seed, asks for {asked} trainings, of which {unique} are different: "
+        f"{asked / unique:.2f} times as many."
+    )
+
+
+class Bench:
+    """Tiers of a tenth of micro's iterations, on one thread and two, and a pretrained backbone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        tiers = folder / "tiers"
-        tiers.mkdir()
-        text = (HOME / "tiers" / "micro.toml").read_text()
-        for full, tenth in {
-            "voc = 0.0166667": "voc = 0.00166667",
-            "coco = 0.0166667": "coco = 0.00166667",
-            "cityscapes = 0.00555556": "cityscapes = 0.000555556",
-            "iterations = 3000": "iterations = 100",
-        }.items():
-            assert full in text, full
-            text = text.replace(full, tenth)
-        (tiers / "tenth.toml").write_text(text)
+        for name, text in (("tiers/tenth.toml", tenth(1)), ("tiers/tenth-2.toml", tenth(2))):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        write_apart(folder / "tables")
         self.pretrained = folder / "pretrained"
-        self._run(EQUAL[:1], self.pretrained, 1)
+        self._run(["--cell", EQUAL[0]], self.pretrained)
 
-    def run(self, groups: list[tuple[str, ...]], *, workers: int) -> None:
-        """Each group of cells in a fresh results folder."""
-        for number, cells in enumerate(groups):
-            results = self.folder / f"results-{number}"
-            shutil.rmtree(results, ignore_errors=True)
-            for record in (self.pretrained / "tenth" / "steps").glob("pretrain-*"):
-                shutil.copytree(record, results / "tenth" / "steps" / record.name)
-            self._run(cells, results, workers)
-
-    def _run(self, cells: tuple[str, ...], results: Path, workers: int) -> None:
+    def run(self, cells: tuple[str, ...], *, workers: int = 1, threads: int = 1) -> None:
+        """The cells in a fresh results folder."""
         asked = [word for cell in cells for word in ("--cell", cell)]
+        self._run(asked, self._fresh(threads), workers=workers, threads=threads)
+
+    def run_apart(self) -> None:
+        """The equal cells, each trained and evaluated, in a fresh results folder."""
+        tables = str(self.folder / "tables")
+        self._run(["--table", "apart", "--tables", tables], self._fresh(1))
+
+    def _fresh(self, threads: int) -> Path:
+        results = self.folder / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        for record in (self.pretrained / _name(1) / "steps").glob("pretrain-*"):
+            shutil.copytree(record, results / _name(threads) / "steps" / record.name)
+        return results
+
+    def _run(self, asked: list[str], results: Path, *, workers: int = 1, threads: int = 1) -> None:
         python(
-            "-m", "replication.run", *asked, "--tier", "tenth", "--tiers",
+            "-m", "replication.run", *asked, "--tier", _name(threads), "--tiers",
             str(self.folder / "tiers"), "--results", str(results), "--workers", str(workers),
             "--device", "cpu",
         )  # fmt: skip
+
+
+def _name(threads: int) -> str:
+    return "tenth" if threads == 1 else f"tenth-{threads}"
+
+
+def tenth(threads: int) -> str:
+    """The micro tier's file with a tenth of its iterations."""
+    text = (HOME / "tiers" / "micro.toml").read_text()
+    for full, changed in {
+        "threads = 1": f"threads = {threads}",
+        "voc = 0.0166667": "voc = 0.00166667",
+        "coco = 0.0166667": "coco = 0.00166667",
+        "cityscapes = 0.00555556": "cityscapes = 0.000555556",
+        "iterations = 3000": "iterations = 100",
+    }.items():
+        assert full in text, full
+        text = text.replace(full, changed)
+    return text
+
+
+def write_apart(folder: Path) -> None:
+    """A folder of tables that holds these cells alone, under the paper's protocol."""
+    folder.mkdir()
+    shutil.copy(HOME / "tables" / PROTOCOL_FILE, folder)
+    cells = [
+        f'[[cells]]\nid = "cell{i}"\nweight_decay = {1e-4 * (1 + 1e-6 * i)!r}\n'
+        f"evaluation = {{ output_stride = {stride} }}\n"
+        for i, stride in enumerate(STRIDES)
+    ]
+    (folder / "apart.toml").write_text("\n".join([APART.lstrip(), *cells]))
