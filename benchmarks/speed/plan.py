@@ -100,8 +100,9 @@ def everything() -> Plan:
 
 
 def sharing(plan: Plan) -> str:
-    """What the whole plan saves by its own count."""
-    unique, asked = len(plan.of_kind("train")), sum(len(run.chain) for run in plan.runs)
+    """What a whole plan saves by its own count; a pretraining is a training too."""
+    asked = sum(len(run.chain) for run in plan.runs)
+    unique = len({step.id for run in plan.runs for step in run.chain})
     return (
         f"--all, under one seed, asks for {asked} trainings, of which {unique} are different: "
         f"{asked / unique:.2f} times as many."

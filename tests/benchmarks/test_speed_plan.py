@@ -53,12 +53,13 @@ def test_threads_are_no_part_of_a_step(planned):
 
 
 def test_the_plans_own_ratio_is_counted():
+    """As the command's own --dry-run has it."""
     plan = everything()
-    trained = {run.chain[-1].id for run in plan.runs}
-    said = sharing(plan)
-    assert len(trained) <= len(plan.of_kind("train")) < len(plan.runs)
-    asked = sum(1 for run in plan.runs for _ in run.chain)
-    assert f"asks for {asked} trainings, of which {len(plan.of_kind('train'))} are" in said
+    unique, asked = len(plan.of_kind("pretrain", "train")), sum(len(r.chain) for r in plan.runs)
+    assert len(plan.runs) < asked and 2 < asked / unique < 4
+    assert f"{asked} trainings, of which {unique} are different: {asked / unique:.2f}" in sharing(
+        plan
+    )
 
 
 def test_each_run_is_one_command(tmp_path, monkeypatch):
