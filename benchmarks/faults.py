@@ -53,9 +53,9 @@ FAULTS = (
         name="void-evaluation",
         what="void is counted as background, in the evaluation",
         file="replication/evaluation.py",
-        right="    valid = masks != IGNORE_INDEX\n",
+        right="    return histogram(predicted, masks, classes)\n",
         wrong="    masks = masks.masked_fill(masks == IGNORE_INDEX, 0)\n"
-        "    valid = masks != IGNORE_INDEX\n",
+        "    return histogram(predicted, masks, classes)\n",
         tests=(
             "tests/test_evaluation.py::test_void_is_left_out",
             "tests/test_metrics.py::test_agrees_with_torchmetrics",

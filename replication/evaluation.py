@@ -152,26 +152,35 @@ def _sweep(
 def count(predicted: Tensor, masks: Tensor, classes: int) -> Tensor:
     """Confusion counts (N, classes, classes) of predictions and masks (N, h, w) without 255.
 
-    Of int32, on the device of the predictions.
+    Of int32, on the device of the predictions. Masks are of 0 to 255; no mask that was checked when
+    its set was decoded has a value between the classes and 255.
     """
+    histogram = _scattered if predicted.is_cuda else _binned
+    return histogram(predicted, masks, classes)
+
+
+def _binned(predicted: Tensor, masks: Tensor, classes: int) -> Tensor:
+    """A picture at a time, which a cache holds; void falls into rows beyond the classes."""
+    rows = IGNORE_INDEX + 1
+    counted = [
+        torch.bincount((mask.int() * classes + one.int()).flatten(), minlength=rows * classes)
+        for one, mask in zip(predicted, masks, strict=True)
+    ]
+    return torch.stack(counted).view(-1, rows, classes)[:, :classes].int()
+
+
+def _scattered(predicted: Tensor, masks: Tensor, classes: int) -> Tensor:
+    """The same where bincount would wait to be told its size."""
     n = masks.shape[0]
+    size = n * classes * classes
     valid = masks != IGNORE_INDEX
     image = torch.arange(n, device=masks.device)[:, None, None].expand_as(masks)
     cell = (image * classes + masks.long()) * classes + predicted
-    histogram = _scattered if cell.is_cuda else _binned
-    return histogram(cell, valid, n * classes * classes).reshape(n, classes, classes)
-
-
-def _binned(cell: Tensor, valid: Tensor, size: int) -> Tensor:
-    return torch.bincount(cell[valid], minlength=size).int()
-
-
-def _scattered(cell: Tensor, valid: Tensor, size: int) -> Tensor:
-    """The same where bincount, and indexing by a mask, would wait to be told their sizes."""
     kept = torch.where(valid, cell, size).flatten()
     counted = torch.zeros(size + 1, dtype=torch.int32, device=cell.device)
     one = torch.ones((), dtype=torch.int32, device=cell.device)
-    return counted.scatter_add_(0, kept, one.expand_as(kept))[:size]
+    counted = counted.scatter_add_(0, kept, one.expand_as(kept))
+    return counted[:size].reshape(n, classes, classes)
 
 
 def _batches(

@@ -173,14 +173,29 @@ def test_a_split_without_masks_is_not_evaluated(model):
         evaluate(model, dataclasses.replace(DATA, labelled=False), TABLE_4[:1])
 
 
-def test_counting_without_waiting_counts_alike():
-    """What a GPU does, on the CPU: void goes to a bin beyond the others."""
-    generator = torch.Generator().manual_seed(0)
-    cell = torch.randint(0, 18, (2, 7, 5), generator=generator)
-    valid = torch.rand(cell.shape, generator=generator) < 0.8
-    expected = np.bincount(cell.numpy()[valid.numpy()], minlength=18)
-    for histogram in (_binned, _scattered):
-        assert histogram(cell, valid, 18).tolist() == expected.tolist()
+@pytest.mark.parametrize("classes", [1, 2, 13, 21, 254])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_counting_is_a_plain_loop(classes, dtype):
+    """Both ways to count, that of a GPU on the CPU, pixel by pixel; some pictures are all void."""
+    generator = torch.Generator().manual_seed(classes)
+    for shape in ((1, 1, 1), (3, 7, 5), (4, 1, 9), (2, 16, 16)):
+        masks = torch.randint(0, classes, shape, generator=generator, dtype=torch.uint8)
+        predicted = torch.randint(0, classes, shape, generator=generator).to(dtype)
+        masks[torch.rand(shape, generator=generator) < 0.2] = 255
+        masks[-1] = 255
+        expected = np.zeros((shape[0], classes, classes), np.int32)
+        for (n, h, w), truth in np.ndenumerate(masks.numpy()):
+            if truth != 255:
+                expected[n, truth, predicted[n, h, w]] += 1
+        for histogram in (_binned, _scattered):
+            counted = histogram(predicted, masks, classes)
+            assert counted.dtype == torch.int32 and np.array_equal(counted.numpy(), expected)
+
+
+def test_a_value_beyond_the_classes_is_not_counted():
+    masks = torch.tensor([[[0, 1, 2, 254, 255]], [[1, 1, 1, 3, 255]]], dtype=torch.uint8)
+    predicted = torch.tensor([[[0, 1, 1, 1, 0]], [[0, 0, 1, 1, 1]]])
+    assert _binned(predicted, masks, 2).tolist() == [[[1, 0], [0, 1]], [[0, 0], [2, 1]]]
 
 
 def test_bf16_predicts_nearly_alike(model):
