@@ -23,10 +23,6 @@ class Interval:
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 
-    @property
-    def finite(self) -> bool:
-        return math.isfinite(self.low) and math.isfinite(self.high)
-
 
 def mean(values: Sequence[float]) -> float:
     if not values:
