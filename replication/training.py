@@ -292,8 +292,8 @@ def _loop(
 
         done = iteration + 1
         if done % LOG_EVERY == 0 or done == protocol.iterations:
-            now = time.monotonic()
             values = torch.stack(losses).tolist()  # the loop's only wait for the device
+            now = time.monotonic()
             _check_finite(values, done - len(values))
             images = len(values) * protocol.batch_size
             report(

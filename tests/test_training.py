@@ -1,6 +1,7 @@
 """Training: small real runs; what resumes, freezes, normalises and decays."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,26 @@ def test_a_truncated_checkpoint_is_one_clear_line(tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_names_the_iteration(tmp_path):
     with pytest.raises(Diverged, match=r"(nan|inf) at iteration \d+"):
         run(tmp_path / "a", small_stage(learning_rate=1e30))
+
+
+def test_the_rate_counts_the_wait_for_the_device(tmp_path, monkeypatch):
+    """A GPU still works when the host asks for the losses: here 4 s, by a clock that then moves."""
+    clock, stack = [0.0], torch.stack
+
+    class Late(torch.Tensor):
+        def tolist(self):
+            clock[0] += 4
+            return super().tolist()
+
+    def stacked(tensors, *more):
+        found = stack(tensors, *more)
+        return found.as_subclass(Late) if tensors[0].ndim == 0 else found
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(torch, "stack", stacked)
+    stage, reports = small_stage(iterations=3), []
+    train(model_for(stage), stage, DATA, seed=3, folder=tmp_path, report=reports.append)
+    assert [one.images_per_second for one in reports] == [stage.batch_size / 4] * 3
 
 
 def test_training_learns(tmp_path):
