@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from replication.arguments import HOME
+from replication.asked import Asked
 from replication.cost import Prices
 from replication.data.sources import Sources
 from replication.plan import Plan, build
@@ -265,6 +266,8 @@ def on_record(tmp_path, monkeypatch):
     os8 - os16 is 0.5, 1.0 and 1.5; os8-ms-flip - os8-ms is -0.5, 0 and 1; os8-ms - os8 is 40.
     """
     monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "cache"))
+    # Of these records there are only the outcomes.
+    monkeypatch.setattr(Asked, "examined", lambda self, plan: {})
     store = Store(tmp_path / "results" / "smoke")
     store.prepare()
     by_cell = {
