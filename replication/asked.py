@@ -11,6 +11,7 @@ from replication import arguments, ledger
 from replication.data.sources import Sources
 from replication.errors import ReplicationError
 from replication.plan import Plan, build
+from replication.rules.examination import Examination, Finding, remembered
 from replication.runs import Step, Store
 from replication.spec import Table, load_tables
 from replication.spec.checks import nearest
@@ -18,7 +19,7 @@ from replication.spec.names import listed
 from replication.tiers import Tier, load_tier
 
 if TYPE_CHECKING:  # it reads records with numpy, which planning does without
-    from replication.rules.linter import Examination, Finding, Linter
+    from replication.rules.linter import Linter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +60,24 @@ class Asked:
             self.tables, self.tier, self.sources, self.seeds, weights=self.hashes, only=self.cells
         )
 
-    def examined(self, plan: Plan) -> dict[str, "Examination"]:
-        """What the linter says of finished steps whose numbers could be called reproduced."""
-        if not self.tier.comparable:
-            return {}
-        done = [id_ for id_, step in plan.steps.items() if self.store.status(step) == "done"]
-        return {id_: self._linter.examine(id_) for id_ in done}
+    def examined(self, plan: Plan) -> dict[str, Examination]:
+        """What the linter says of finished steps.
 
-    def foreseen(self) -> list["Finding"]:
-        """What the linter holds against steps that are still to run, where numbers are compared."""
-        if not self.tier.comparable:
-            return []
+        Of every record as it is now, where it could be called reproduced; else of each once.
+        """
+        done = [id_ for id_, step in plan.steps.items() if self.store.status(step) == "done"]
+        if self.tier.comparable:
+            return {id_: self._linter.examine(id_) for id_ in done}
+        return {
+            id_: remembered(self.store, id_, lambda step: self._linter.examine(step))
+            for id_ in done
+        }
+
+    def foreseen(self) -> list[Finding]:
+        """What the linter holds against steps that are still to run."""
         todo = {step.id for step in self.unfinished}
+        if not todo:
+            return []
         examined = [one for one in self._linter.before(self.plan) if one.step in todo]
         return [f for one in examined for f in one.findings if not f.warning]
 
@@ -84,7 +91,12 @@ class Asked:
     def _linter(self) -> "Linter":
         from replication.rules.linter import Linter
 
-        return Linter(self.store, sources=self.sources, weights=self.weights, comparable=True)
+        return Linter(
+            self.store,
+            sources=self.sources,
+            weights=self.weights,
+            comparable=self.tier.comparable,
+        )
 
 
 def ask(options: argparse.Namespace) -> Asked:

@@ -88,25 +88,6 @@ def sampling(value: float, draws: Floats, *, confidence: float = 0.95) -> Sampli
     )
 
 
-def miou_sampling(runs: Sequence[Counts], *, resamples: int = RESAMPLES, seed: int = 0) -> Sampling:
-    """The mean mIoU in percent of several networks on one set, with its error from the images."""
-    draws = mean_known(resampled(runs, resamples=resamples, seed=seed))
-    return sampling(float(mean_known(measured(runs)).mean()), draws.mean(1))
-
-
-def miou_difference(
-    a: Sequence[Counts], b: Sequence[Counts], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Sampling:
-    """mIoU of `a` less mIoU of `b`, in points, paired by image; each a mean over its networks."""
-    draws = mean_known(resampled([*a, *b], resamples=resamples, seed=seed))
-    values = mean_known(measured([*a, *b]))
-    split = len(a)
-    return sampling(
-        float(values[:split].mean() - values[split:].mean()),
-        draws[:, :split].mean(1) - draws[:, split:].mean(1),
-    )
-
-
 def _sums(counts: Counts) -> Floats:
     """All of an image's counts that IoU needs (images, 3, classes): hits, true, predicted."""
     hits = np.diagonal(counts, axis1=1, axis2=2)

@@ -87,14 +87,24 @@ def _main(options: argparse.Namespace) -> int:
     if options.update:
         return _update(options)
     found: list[Finding] = []
-    for path in _files(options):
+    paths, lacking = _files(options)
+    for path in paths:
         found += _check(path, options)
+    for number in lacking:
+        text = f"no tier has a reference of table {number} here"
+        found.append(_unchecked(display(options.references), text))
     if not found:
-        found.append(_unchecked(display(options.references), "there are no references here"))
+        of = f" of tier {_stem(options.tier)}" if options.tier is not None else ""
+        found.append(_unchecked(display(options.references), f"there are no references{of} here"))
     print("\n".join(findings.plain(found)))
     status = findings.exit_status(found)
+    try:
+        _report(found, options)
+    except (OSError, RunError) as problem:
+        # A regression stays one where its report cannot be written.
+        status = status or arguments.EXIT_USAGE
+        print(f"error: the report is not written: {problem}", file=sys.stderr)
     print(f"{findings.closing(found)}; exit status {status}")
-    _report(found, options)
     return status
 
 
@@ -121,8 +131,10 @@ def _report(found: Sequence[Finding], options: argparse.Namespace) -> None:
             file.write(findings.markdown(found))
 
 
-def _files(options: argparse.Namespace) -> list[Path]:
-    """The files to check: those there are, are in git, or are expected by --table and --tier."""
+def _files(options: argparse.Namespace) -> tuple[list[Path], list[int]]:
+    """The files to check: those there are, are in git, or are expected by --table and --tier; and
+    the tables asked for that no tier has one of.
+    """
     folder, wanted = options.references, options.table
     tier = None if options.tier is None else _stem(options.tier)
     chosen, tables = [], set()
@@ -137,7 +149,9 @@ def _files(options: argparse.Namespace) -> list[Path]:
             chosen.append(path)
             tables.add(int(name["table"]))
     missing = [number for number in dict.fromkeys(wanted or ()) if number not in tables]
-    return chosen + [files.path_of(folder, tier or "TIER", number) for number in missing]
+    if tier is None:
+        return chosen, missing
+    return chosen + [files.path_of(folder, tier, number) for number in missing], []
 
 
 def _in_git(folder: Path) -> list[Path]:
@@ -220,7 +234,7 @@ def _update(options: argparse.Namespace) -> int:
     """Record references from a clean checkout; all of those asked for, or none."""
     commit = _clean_commit()
     written, problems = {}, []
-    paths = _files(options)
+    paths = _files(options)[0]
     if not paths:
         raise ReplicationError(
             f"--update: no reference of {_stem(options.tier)} yet; give --table N for a new one"

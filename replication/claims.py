@@ -102,6 +102,9 @@ def conditions(claim: Claim, *, comparable: bool) -> tuple[Condition, ...]:
             Condition(side="above", bound=-claim.within),
             Condition(side="below", bound=claim.within),
         )
+    if claim.mode == "no worse":
+        assert claim.within is not None
+        return (Condition(side="above", bound=-claim.within),)
     found = [Condition(side="above", bound=0.0)]
     if comparable and claim.by is not None:
         assert claim.within is not None
@@ -280,13 +283,19 @@ def _verdict(evidence: Evidence, tested: Mapping[Direction, Tested], margin: flo
 
 
 def _deciding(evidence: Evidence, direction: Direction | None) -> int:
-    """The difference that a verdict rests on: what contradicts most clearly, or supports least."""
+    """The difference that a verdict rests on: what contradicts most clearly, or supports least.
+
+    Where the declared margin decides, that is the one with the least room.
+    """
+    by_margin = evidence.single
 
     def against(one: Difference) -> tuple[float, float]:
-        return min((c.p_against(one), c.room(one.mean)) for c in evidence.conditions)
+        every = evidence.conditions
+        return min((0.0 if by_margin else c.p_against(one), c.room(one.mean)) for c in every)
 
     def doubtful(one: Difference) -> tuple[float, float]:
-        return max((c.p_for(one), -c.room(one.mean)) for c in evidence.conditions)
+        every = evidence.conditions
+        return max((0.0 if by_margin else c.p_for(one), -c.room(one.mean)) for c in every)
 
     indices = range(len(evidence.differences))
     if direction == "contradicted":
@@ -338,8 +347,8 @@ class _Reading:
             text += f"; the paper's {stated:+.2f}"
         if claim.mode == "similar":
             text += f"; to stay within ±{claim.within:g}"
-        elif len(self.evidence.conditions) > 1:
-            text += f"; to be {claim.by:g} ± {claim.within:g}"
+        elif claim.mode == "no worse" or len(self.evidence.conditions) > 1:
+            text += f"; to be {_bounds(self.evidence.conditions)}"
         if self.evidence.doubt:
             return f"{text}; but {self.evidence.doubt}."
         return f"{text}. {self._test(difference)}"
@@ -354,7 +363,7 @@ class _Reading:
             return what
         which = "the clearest" if self.direction == "contradicted" else "the weakest"
         above = sum((pair.measured or 0) > 0 for pair in self.pairs)
-        tally = "" if claim.mode == "similar" else f" {above} above zero;"
+        tally = "" if claim.mode in ("similar", "no worse") else f" {above} above zero;"
         return f"Of {count} differences{tally} {which}: {what}"
 
     def _stated(self) -> float | None:
@@ -365,7 +374,9 @@ class _Reading:
 
     def _test(self, difference: Difference) -> str:
         if self.evidence.single:
-            return f"One seed is held to the declared margin of {self.margin:g}."
+            every = all(one.n == 1 for one in self.evidence.differences)
+            who = "One seed is" if every else "Some cells have one seed: all are"
+            return f"{who} held to the declared margin of {self.margin:g}."
         p = self.evidence.p(self.direction or "supported")
         compared = "against" if self.direction is None else "under"
         level = self.evidence.level(self.direction, self.level)
@@ -374,6 +385,13 @@ class _Reading:
             f"{p_value(p)} {compared} {self.level:.2g}; these seeds could have shown "
             f"{smallest:.2f}."
         )
+
+
+def _bounds(every: Sequence[Condition]) -> str:
+    """What a difference must be, the tightest bound of a side: "above 0, below 1.12"."""
+    above = max(one.bound for one in every if one.side == "above")
+    below = [one.bound for one in every if one.side == "below"]
+    return f"above {above:g}" + (f", below {min(below):g}" if below else "")
 
 
 def p_value(p: float) -> str:

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from replication.guard import leak_checks
 from replication.ledger import Point
 from replication.plan import CellRun, Plan
 from replication.results import Entered, SeedRun, TableResult
+from replication.rules.examination import Examination
 from replication.runs import Store
 from replication.schedule import relative_time
 from replication.spec import TableKey
@@ -17,15 +18,12 @@ from replication.tiers import scale
 from replication.touches import open_points
 from replication.verdict import judge_table
 
-if TYPE_CHECKING:
-    from replication.rules.linter import Examination
-
 
 def judged(
     plan: Plan,
     store: Store,
     failed: Mapping[str, str],
-    examined: "Mapping[str, Examination] | None" = None,
+    examined: Mapping[str, Examination] | None = None,
     points: Sequence[Point] = (),
 ) -> list[TableResult]:
     """Judge every table of the plan from what is on disk.
@@ -44,7 +42,7 @@ def on_record(
     plan: Plan,
     store: Store,
     failed: Mapping[str, str],
-    examined: "Mapping[str, Examination] | None" = None,
+    examined: Mapping[str, Examination] | None = None,
 ) -> dict[TableKey, dict[str, list[SeedRun]]]:
     """What there is of every cell of the plan under each seed, by table and cell id."""
     by_table: dict[TableKey, dict[str, list[SeedRun]]] = {}
@@ -62,7 +60,7 @@ def on_record(
     return by_table
 
 
-def _examined(found: SeedRun, run: CellRun, examined: "Mapping[str, Examination]") -> SeedRun:
+def _examined(found: SeedRun, run: CellRun, examined: Mapping[str, Examination]) -> SeedRun:
     """With what is held against its records, and how a leak was looked for."""
     examinations = [examined[step.id] for step in run.steps if step.id in examined]
     findings = [str(one) for each in examinations for one in each.findings if not one.warning]

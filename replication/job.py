@@ -105,13 +105,14 @@ def _account_for(asked: Asked, console: Console) -> None:
 def _foresee(asked: Asked, console: Console) -> None:
     """What the linter would hold against finished records, before days are spent on them.
 
-    A network that is not the paper's is a mistake, and stops here; a split that is not the official
-    one may be all that a user has, and is told.
+    A network that is not what its spec says is a mistake, and stops here where numbers are compared
+    with the paper's. A split that is not the official one may be all that a user has, and is told;
+    so is everything where little is lost.
     """
     problems = []
     for finding in asked.foreseen():
         line = f"{asked.plan.labels[finding.step]}: {finding}"
-        if finding.rule == "split size":
+        if finding.rule == "split size" or not asked.tier.comparable:
             text = f"warning: {line}; its cells will be suspect"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -3,6 +3,7 @@
 `python -m replication.ledger` prints it as a page of Markdown, with where it is overridden.
 """
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from replication.arguments import Parser
+from replication.arguments import Parser, guarded
 from replication.errors import SpecError
 from replication.files import write_atomically
 from replication.protocol import Evaluation, Network, Pretraining, Stage
@@ -229,7 +230,8 @@ def page(points: Sequence[Point], specs: Sequence[Table], tiers: Sequence[Tier])
             f"- Paper: {point.paper}",
             f"- Choice: {choice} ({stands})",
             f"- Why: {point.why}",
-            f"- Seen elsewhere: {'; '.join(point.alternatives)}",
+            "- Seen elsewhere:",
+            *(f"  - {one}" for one in point.alternatives),
         ]
         if point.field:
             found = overrides(point, specs, tiers)
@@ -243,7 +245,10 @@ def page(points: Sequence[Point], specs: Sequence[Table], tiers: Sequence[Tier])
 
 def read_tiers(folder: Path) -> list[Tier]:
     """Every tier of the folder. Raises SpecError."""
-    return [load_tier(path.stem, folder) for path in sorted(folder.glob("*.toml"))]
+    found = [load_tier(path.stem, folder) for path in sorted(folder.glob("*.toml"))]
+    if not found:
+        raise SpecError(f"{folder}: no tiers here (*.toml)")
+    return found
 
 
 def other_tiers(folder: Path, used: Tier) -> list[Tier]:
@@ -257,7 +262,7 @@ def other_tiers(folder: Path, used: Tier) -> list[Tier]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="python -m replication.ledger",
         description="Print every decision that the paper leaves open, as Markdown.",
@@ -265,15 +270,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tables", type=Path, default=HOME / "tables", metavar="DIR")
     parser.add_argument("--tiers", type=Path, default=HOME / "tiers", metavar="DIR")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead")
-    options = parser.parse_args(arguments)
-    try:
-        specs = load_tables(options.tables)
-        points = for_tables(load_ledger(), options.tables)
-        check(points, specs)
-        text = page(points, specs, read_tiers(options.tiers))
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return 1
+    options = parser.parse_args(given)
+    return guarded(lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    specs = load_tables(options.tables)
+    points = for_tables(load_ledger(), options.tables)
+    check(points, specs)
+    text = page(points, specs, read_tiers(options.tiers))
     if options.output is None:
         print(text, end="")
     else:

@@ -18,7 +18,8 @@ from replication.errors import DataError, RunError, SpecError
 from replication.finished import Finished
 from replication.plan import Plan
 from replication.planned import Planned, add_options, planned
-from replication.rules.linter import Examination, Finding, Linter, findings
+from replication.rules.examination import Examination, Finding
+from replication.rules.linter import Linter, findings
 from replication.spec.names import parse
 
 __all__ = ["Finding", "Linter", "findings", "main"]

@@ -1,9 +1,10 @@
 """How many seeds each claim of the paper still needs, from what is on record.
 
 The differences seen so far are taken for the true ones, and their deviation over seeds for the true
-deviation. Then n seeds are enough where each difference that the claim rests on is shown with the
-power POWER at the level that Holm's correction holds the claim to when all others of the table
-fail: ALPHA over twice the table's claims. Records and plans in, numbers out; no torch.
+deviation. Then n seeds are enough where all differences that the claim rests on are shown together
+with the power POWER, however they depend on each other, at the level that Holm's correction holds
+the claim to when all others of the table fail: ALPHA over twice the table's claims. Records and
+plans in, numbers out; no torch.
 """
 
 import math
@@ -86,11 +87,13 @@ class Scatter:
     deviation: float
     published: float | None
 
-    def seeds_to_show(self, room: float, level: float) -> int | None:
-        """The fewest seeds that show with POWER that a difference lies beyond a bound `room` away;
-        None if MOST are too few.
-        """
-        return pairs_needed(self.deviation, room, power=POWER, one_sided=1 - level, most=MOST)
+
+def _seeds_to_show(beyond: Sequence[tuple[Scatter, float]], level: float) -> int | None:
+    """The fewest seeds that show with POWER that each difference lies beyond the bound that is so
+    far away; None if MOST are too few.
+    """
+    differences = [(one.deviation, room) for one, room in beyond]
+    return pairs_needed(differences, power=POWER, one_sided=1 - level, most=MOST)
 
 
 def look_ahead(
@@ -121,7 +124,8 @@ def look_ahead(
             found.append(prospect)
     unknown = [one for one in found if one.state == "no deviation"]
     tables = tuple(dict.fromkeys(one.table for one in unknown))
-    seeds = max((one.n + 2 for one in unknown), default=0)
+    # Two give a deviation; where two or more do not, one more may.
+    seeds = max((max(2, one.n + 1) for one in unknown), default=0)
     theirs = {run.name for run in plan.runs if run.table in tables}
     return Outlook(
         prospects=tuple(found),
@@ -227,8 +231,8 @@ class _Choice:
 
 
 def _choose(scatters: Sequence[Scatter], evidence: Evidence, level: float) -> _Choice:
-    """A claim needs all its differences shown, so the one that needs most seeds decides. Where
-    one goes the other way, showing that is enough, and the one that needs fewest decides.
+    """A claim needs all its differences shown together; the one that needs most seeds is named.
+    Where one goes the other way, showing that is enough: the one that needs fewest.
     """
     rooms = [min(c.room(one.mean) for c in evidence.conditions) for one in scatters]
     opposite = min(rooms) < 0
@@ -236,7 +240,7 @@ def _choose(scatters: Sequence[Scatter], evidence: Evidence, level: float) -> _C
     if not opposite and min(rooms) == 0:
         return _Choice(index=rooms.index(0), opposite=False, level=True)
     seeds = {
-        i: scatters[i].seeds_to_show(abs(room), level)
+        i: _seeds_to_show([(scatters[i], abs(room))], level)
         for i, room in enumerate(rooms)
         if not opposite or room < 0
     }
@@ -245,8 +249,11 @@ def _choose(scatters: Sequence[Scatter], evidence: Evidence, level: float) -> _C
         needed = seeds[i]
         return (math.inf if needed is None else needed, -abs(rooms[i]))
 
-    index = min(seeds, key=order) if opposite else max(seeds, key=order)
-    return _Choice(index=index, opposite=opposite, seeds=seeds[index])
+    if opposite:
+        index = min(seeds, key=order)
+        return _Choice(index=index, opposite=True, seeds=seeds[index])
+    every = [(one, c.room(one.mean)) for one in scatters for c in evidence.conditions]
+    return _Choice(index=max(seeds, key=order), opposite=False, seeds=_seeds_to_show(every, level))
 
 
 def _without_deviation(

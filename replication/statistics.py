@@ -23,10 +23,6 @@ class Interval:
     def half_width(self) -> float:
         return (self.high - self.low) / 2
 
-    @property
-    def finite(self) -> bool:
-        return math.isfinite(self.low) and math.isfinite(self.high)
-
 
 def mean(values: Sequence[float]) -> float:
     if not values:
@@ -146,28 +142,40 @@ def smallest_shown(
     return float(nctdtrinc(degrees, 1 - power, critical)) * error
 
 
+def chance_missed(deviation: float, difference: float, n: int, *, one_sided: float = 0.95) -> float:
+    """The chance that n pairs do not show a true difference to be above zero: 1 - power."""
+    if deviation == 0:
+        return 0.0
+    from scipy.special import nctdtr
+
+    shift = difference * math.sqrt(n) / deviation
+    return float(nctdtr(n - 1, shift, student_t(one_sided, n - 1)))
+
+
 def pairs_needed(
-    deviation: float,
-    difference: float,
+    differences: Sequence[tuple[float, float]],
     *,
     power: float = 0.8,
     one_sided: float = 0.95,
     most: int = 10_000,
 ) -> int | None:
-    """The smallest number of pairs that shows a true difference above zero with this power.
+    """The smallest number of pairs that shows all true differences above zero with this power.
 
-    The smallest n >= 2 with `smallest_difference` at most `difference`, were the deviation of the
-    differences the one given; None where `most` pairs are too few. Raises ValueError for a
-    difference that is not above zero.
+    Each is a deviation over pairs and a true difference. The smallest n >= 2 at which their chances
+    to be missed add up to at most 1 - power: enough however they depend on each other, and for one
+    difference the n whose `smallest_difference` it is. None where `most` pairs are too few. Raises
+    ValueError for a difference that is not above zero.
     """
-    if not (math.isfinite(deviation) and deviation >= 0 and difference > 0):
-        raise ValueError(
-            "a deviation of 0 or more and a difference above 0 are needed, not "
-            f"{deviation} and {difference}"
-        )
+    for deviation, difference in differences:
+        if not (math.isfinite(deviation) and deviation >= 0 and difference > 0):
+            raise ValueError(
+                "a deviation of 0 or more and a difference above 0 are needed, not "
+                f"{deviation} and {difference}"
+            )
 
     def suffice(n: int) -> bool:
-        return smallest_difference(deviation, n, power=power, one_sided=one_sided) <= difference
+        missed = sum(chance_missed(*one, n, one_sided=one_sided) for one in differences)
+        return missed <= 1 - power
 
     too_few, enough = 1, 2
     while not suffice(enough):

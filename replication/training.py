@@ -291,7 +291,7 @@ def _loop(
         losses.append(sum(parts[1:], parts[0]))
 
         done = iteration + 1
-        if done % LOG_EVERY == 0 or done == protocol.iterations:
+        if done == 1 or done % LOG_EVERY == 0 or done == protocol.iterations:
             values = torch.stack(losses).tolist()  # the loop's only wait for the device
             now = time.monotonic()
             _check_finite(values, done - len(values))

@@ -188,11 +188,11 @@ def _cell_verdict(
         return "not run", "no run of this cell has finished"
     waiting = [run.seed for run in runs if run.miou is None]
     still = f"; {_seeds(waiting)} not {'scored' if entered else 'run'}" if waiting else ""
-    if not tier.comparable or cell.published is None:
-        return "not comparable", _joined(f"measured at the {tier.name} tier{still}", runs)
     suspicious = [f"seed {run.seed}: {line}" for run in runs for line in run.findings]
     if suspicious:
         return "suspect", _joined("; ".join(suspicious), runs)
+    if not tier.comparable or cell.published is None:
+        return "not comparable", _joined(f"measured at the {tier.name} tier{still}", runs)
     verdict, reason = judge_published(cell.published, measured)
     if verdict == "above":
         reason += f"; {_warning([run for run in runs if run.value is not None])}"

@@ -44,7 +44,7 @@ def home(made, tmp_path, monkeypatch):
 def test_from_no_reference_to_a_committed_one(made):
     _, said = made
     status, out = said["before"]
-    assert status == 2 and "there are no references here" in out
+    assert status == 2 and "there are no references of tier smoke here" in out
     status, out = said["update"]
     assert status == 1
     assert out.splitlines()[-1] == f"references changed: commit them: {REFERENCE}"
@@ -138,6 +138,13 @@ def test_several_seeds_in_another_environment_are_tested(home, capsys):
     assert "these seeds could show no margin below 3.43" in out
     assert "more seeds or a larger --margin would decide" in out
     assert main(["--margin", "3.5"]) == 0
+
+
+def test_a_report_that_cannot_be_written_hides_no_regression(home, capsys):
+    set_miou(90.0)
+    assert main(["--junit", "results/smoke/steps"]) == 1
+    told = capsys.readouterr()
+    assert "exit status 1" in told.out and "the report is not written" in told.err
 
 
 def test_seeds_that_the_reference_does_not_have(home, capsys):

@@ -21,7 +21,7 @@ def claim(*pairs: tuple[str, str], mode: str = "all", **changes: Any) -> Claim:
     fields: dict[str, Any] = {
         "says": "a is better",
         "where": "section 4.3",
-        "kind": "similar" if mode == "similar" else "greater",
+        "kind": {"similar": "similar", "no worse": "no_worse"}.get(mode, "greater"),
         "mode": mode,
         "pairs": pairs or (("a", "b"),),
     }
@@ -243,6 +243,36 @@ def test_similar_needs_every_pair():
 
 
 @pytest.mark.parametrize(
+    ("a", "verdict"),
+    [
+        (60.0, "supported"),  # better is no worse
+        (51.7, "supported"),  # [-0.3, 3.7] with a margin of 2
+        (50.0, "undecided"),  # [-2, 2]
+        (47.5, "contradicted"),  # [-4.5, -0.5]
+    ],
+)
+def test_no_worse_has_one_side(a, verdict):
+    result = judge(claim(mode="no worse", within=0.4), a=[a], b=[50.0])
+    assert result.verdict == verdict
+    assert "to be above -0.4." in result.basis
+
+
+def test_no_worse_is_one_one_sided_test():
+    result = judge(claim(mode="no worse", within=0.5), a=[49.9, 50.0, 50.2], b=[50.0, 50.0, 50.0])
+    p = scipy.stats.ttest_1samp([-0.1, 0.0, 0.2], -0.5, alternative="greater").pvalue
+    assert result.verdict == "supported" and result.p == pytest.approx(p)
+
+
+def test_where_the_margin_decides_the_difference_that_decides_is_named():
+    """Three seeds of two cells, one of the third: all is held to the margin, and b - c fails."""
+    a, b, c = [60.0, 61.0, 60.5], [55.0, 55.5, 55.2], [61.0]
+    result = judge(claim(*PAIRS), a=a, b=b, c=c)
+    assert result.verdict == "contradicted"
+    assert "the clearest: b − c = -6.00" in result.basis
+    assert "Some cells have one seed: all are held to the declared margin of 2." in result.basis
+
+
+@pytest.mark.parametrize(
     ("gain", "comparable", "verdict"),
     [
         (1.4, True, "supported"),
@@ -256,13 +286,15 @@ def test_a_gain_of_about(gain, comparable, verdict):
     a = [50 + gain, 51 + gain, 52.1 + gain]
     result = judge(of, comparable=comparable, a=a, b=[50.0, 51.05, 52.0])
     assert result.verdict == verdict
-    assert ("to be 1.39 ± 1" in result.basis) == comparable
+    assert ("to be above 0.39, below 2.39." in result.basis) == comparable
 
 
 def test_a_small_gain_must_still_be_one():
     """0.12 within 1 leaves room below zero: there the sign decides."""
     sides = [(one.side, one.bound) for one in conditions(claim(by=0.12, within=1), comparable=True)]
     assert sides == [("above", 0.0), ("below", 1.12)]
+    lost = judge(claim(by=0.12, within=1.0), comparable=True, a=[49.7, 49.71], b=[50.0, 50.0])
+    assert lost.verdict == "contradicted" and "to be above 0, below 1.12." in lost.basis
 
 
 def test_the_claims_of_a_table_are_one_family():
@@ -332,7 +364,7 @@ def test_an_average_needs_a_seed_that_all_pairs_share():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("mode", ["all", "mean", "similar"])
+@pytest.mark.parametrize("mode", ["all", "mean", "similar", "no worse"])
 def test_what_is_no_number_settles_nothing(value, mode):
     of = claim(mode=mode, within=90.0)
     assert judge(of, a=[value], b=[50.0]).verdict == "not run"

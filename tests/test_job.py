@@ -31,6 +31,19 @@ def test_a_network_that_is_not_the_papers_is_not_trained(comparable, tmp_path, m
     assert not list((tmp_path / "results").glob("*/steps/train-*"))
 
 
+def test_elsewhere_it_is_told_and_trained(tmp_path, monkeypatch, capsys):
+    """The workers' network is whole, and so are the records: only the foresight is disturbed."""
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(deeplab, "aspp_rates", lambda rates, *_, **__: tuple(rates))
+    where = ["--tier", "smoke", "--results", str(tmp_path / "results"), "--device", "cpu"]
+    assert main(["--cell", "table10/train8-eval8", *where]) == 0
+    told = capsys.readouterr().out
+    assert "warning: train table10/train8-eval8 on voc trainaug seed 0: geometry" in told
+    assert "its cells will be suspect" in told
+    examined = list((tmp_path / "results").glob("*/steps/*/examination.json"))
+    assert len(examined) == 3
+
+
 def test_of_many_steps_that_were_not_run_some_are_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
 

@@ -142,7 +142,7 @@ MISTAKES = [
     ("choice = 0.9\n", 'choice = "0.9"\n', '"0.9" must be a number from 0 to below 1'),
     ("choice = 0.9\n", "", "missing; this key is required"),
     (
-        'alternatives = ["everywhere: 0.9"]',
+        'alternatives = [\n  "conceivable: as many images for every batch size",\n]',
         "alternatives = []",
         "[] must be a list of at least 1, each a text",
     ),
@@ -172,6 +172,28 @@ def test_a_mistake_in_the_ledger(
         load_ledger(Path("ledger.toml"))
     first = str(caught.value).splitlines()[0]
     assert re.fullmatch(r"ledger\.toml: points\[\d+\]\.\w+: " + re.escape(told), first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--output", "file/page.md"], "file"),
+        (["--tiers", "no-such"], "no-such: no tiers here"),
+        (["--tables", "no-such"], "no-such"),
+    ],
+)
+def test_a_users_mistake_is_a_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and told in error and len(error.splitlines()) == 1
 
 
 def test_a_built_in_choice_without_its_file(

@@ -230,8 +230,9 @@ def test_a_cell_with_a_finding_never_says_reproduced(tmp_path):
 
     assert cell()[0] in ("below", "reproduced", "above")
     [training] = records(tmp_path / "r", "train", "tiny")
-    log = json.loads((training / "log.jsonl").read_text())
-    (training / "log.jsonl").write_text(json.dumps({**log, "learning_rate": 0.5}) + "\n")
+    first, last = map(json.loads, (training / "log.jsonl").read_text().splitlines())
+    log = [first, {**last, "learning_rate": 0.5}]
+    (training / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
     verdict, reason = cell()
     assert (
         verdict == "suspect" and "seed 0: learning rate: learning rate 0.5 at iteration 2" in reason

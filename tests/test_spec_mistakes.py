@@ -241,12 +241,13 @@ MISTAKES = [
     (
         'greater = [["grid", "plain"]]',
         "",
-        "claims[0]: none given; must have exactly one of greater, order, best, similar",
+        "claims[0]: none given; must have exactly one of greater, order, best, similar, no_worse",
     ),
     (
         'greater = [["grid", "plain"]]',
         'greater = [["grid", "plain"]]\nbest = "grid"',
-        "claims[0]: greater and best given; must have exactly one of greater, order, best, similar",
+        "claims[0]: greater and best given; must have exactly one of greater, order, best, "
+        "similar, no_worse",
     ),
     (
         'greater = [["grid", "plain"]]',
@@ -256,12 +257,17 @@ MISTAKES = [
     (
         "by = 1.0",
         "within = 1.0",
-        "claims[0].within: 1.0 belongs to similar, this claim is greater",
+        "claims[0].within: 1.0 belongs to similar and no_worse, this claim is greater",
     ),
     (
         'greater = [["grid", "plain"]]\nby = 1.0',
         'similar = [["grid", "plain"]]',
         "claims[0].within: missing; similar needs the points that count as equal",
+    ),
+    (
+        'greater = [["grid", "plain"]]\nby = 1.0',
+        'no_worse = [["grid", "plain"]]',
+        "claims[0].within: missing; no_worse needs the points that count as equal",
     ),
     ('says = "Multi-grid helps by 1%."', "", "claims[0].says: missing; this key is required"),
 ]

@@ -12,8 +12,10 @@ import scipy.stats
 from benchmarks.coverage import bootstrap_coverage, standard_error
 from replication.statistics import (
     Interval,
+    chance_missed,
     mean,
     mean_interval,
+    pairs_needed,
     prediction_floor,
     prediction_half_width,
     prediction_interval,
@@ -82,7 +84,7 @@ def test_equal_values_give_a_point():
 
 def test_a_nan_gives_an_interval_that_contains_nothing():
     interval = mean_interval([1.0, math.nan])
-    assert not interval.finite
+    assert math.isnan(interval.low) and math.isnan(interval.high)
     assert 1.0 not in interval
 
 
@@ -204,6 +206,25 @@ def test_smallest_difference_against_a_known_sample_size():
     assert smallest_difference(1.0, 5, one_sided=0.99) > smallest_difference(1.0, 5)
     with pytest.raises(ValueError, match="degree of freedom"):
         smallest_difference(1.0, 1)
+
+
+def test_the_chance_to_miss_is_one_less_the_power():
+    for n in (2, 5, 30):
+        critical = scipy.stats.t.ppf(0.99, n - 1)
+        missed = scipy.stats.nct.cdf(critical, n - 1, 0.7 * math.sqrt(n) / 0.5)
+        assert chance_missed(0.5, 0.7, n, one_sided=0.99) == pytest.approx(missed, abs=1e-9)
+    assert chance_missed(0.0, 0.1, 2) == 0
+
+
+def test_pairs_needed_for_several_differences_together():
+    assert pairs_needed([(1.0, 0.5)]) == 27
+    # One that is hardly ever missed adds nothing; two alike share the chance to be missed.
+    assert pairs_needed([(1.0, 0.5), (1.0, 5.0)]) == 27
+    both = pairs_needed([(1.0, 0.5), (1.0, 0.5)])
+    assert both == next(n for n in range(2, 100) if smallest_difference(1.0, n, power=0.9) <= 0.5)
+    assert pairs_needed([(1.0, 0.5)] * 5, most=30) is None
+    with pytest.raises(ValueError, match="above 0"):
+        pairs_needed([(1.0, 0.5), (1.0, 0.0)])
 
 
 def test_importing_statistics_does_not_import_scipy():

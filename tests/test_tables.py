@@ -88,6 +88,9 @@ def test_a_claim_holds_on_the_published_numbers(table: Table, claim: Claim) -> N
     if claim.mode == "similar":
         assert claim.within is not None
         assert all(abs(gain) <= claim.within for gain in found)
+    elif claim.mode == "no worse":
+        assert claim.within is not None
+        assert all(gain >= -claim.within for gain in found)
     elif claim.mode == "mean":
         assert fmean(found) > 0
     else:

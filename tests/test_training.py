@@ -45,6 +45,13 @@ def report_every_iteration(monkeypatch):
     monkeypatch.setattr(training, "LOG_EVERY", 1)
 
 
+def test_the_first_the_last_and_every_tenth_iteration_are_logged(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 4)
+    stage, entries = small_stage(iterations=6), []
+    train(model_for(stage), stage, DATA, seed=3, folder=tmp_path, report=entries.append)
+    assert [one.iteration for one in entries] == [1, 4, 6]
+
+
 def same(one, two):
     return all(torch.equal(one[name], two[name]) for name in one)
 

@@ -189,6 +189,13 @@ def test_equal_seeds_are_a_point():
     assert judge_published(77.1, measured(77.0, 77.0))[0] == "below"
 
 
+@pytest.mark.parametrize("comparable", [True, False])
+def test_a_finding_makes_a_cell_suspect_at_every_tier(comparable):
+    seeds = [SeedRun(seed=0, miou=77.21, findings=("batch norm: x; expected: y",))]
+    result = judge_cell(ours(), tier(comparable=comparable), seeds)
+    assert result.verdict == "suspect" and "seed 0: batch norm: x" in result.reason
+
+
 def test_only_a_comparable_tier_is_compared():
     result = judge_cell(ours(), tier(comparable=False), runs(77.21, 77.21))
     assert result.verdict == "not comparable"

@@ -23,8 +23,8 @@ from replication.runs import Kind, Step, Store, differences, read_json, step_id
 from replication.spec.checks import display
 from replication.spec.names import cell_name, stem
 
-# Logged losses that are kept, the first ones: a line each 10 iterations, so 200 iterations of a
-# long training, and all of a short one.
+# Logged losses that are kept, the first ones: iteration 1's and then one each 10 iterations, so
+# those of 190 iterations of a long training, and all of a short one.
 FIRST = 20
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

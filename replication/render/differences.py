@@ -63,10 +63,9 @@ def draw(found: Comparison) -> bytes:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
         shown = [side for side in SAID if any(side == one for _, _, one in rows)]
-        axes.legend(
+        figure.legend(
             handles=[Patch(color=COLOURS[side], label=SAID[side]) for side in shown],
-            loc="upper center",
-            bbox_to_anchor=(0.4, -0.06),
+            loc="outside lower center",
             ncols=3,
             frameon=False,
         )

@@ -7,7 +7,6 @@ it lacks. Torch is imported for two rules only: the geometry as built, and publi
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,35 +22,13 @@ from replication.plan import RANDOM, Plan
 from replication.protocol import Network, Stage
 from replication.rules import batch_norm, evaluation, geometry, protocol, splits
 from replication.rules.deviation import Deviation
+from replication.rules.examination import Examination, Finding
 from replication.runs import Step, Store
 
+# What reading a record raises where its files are cut short, of another form, or do not belong
+# together.
+DAMAGE = (RunError, KeyError, IndexError, TypeError, ValueError, AttributeError)
 Rule = tuple[str, Callable[[], list[Deviation]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A rule that a step breaks."""
-
-    rule: str
-    value: str
-    expected: str
-    step: str
-    # Told, but no ground to distrust the number.
-    warning: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.value}; expected: {self.expected}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examination:
-    """What came of one step: the rules that were applied, and those that lacked something."""
-
-    step: str
-    findings: tuple[Finding, ...]
-    applied: tuple[str, ...]
-    # What each rule lacked that could not be applied.
-    lacking: Mapping[str, str]
 
 
 class LackingError(Exception):
@@ -83,6 +60,7 @@ class Linter:
         self._truths: dict[str, evaluation.Truth] = {}
         self._digests: dict[str, tuple[str, str]] = {}
         self._held: dict[tuple[str, str], str] = {}
+        self._ids: dict[tuple[str, str], frozenset[str]] = {}
 
     def examine(self, step_id: str) -> Examination:
         """Every rule that a finished step's record can be held to."""
@@ -207,7 +185,7 @@ class Linter:
         if record is not None and record.lists_images:
             images = len(record.images)
         else:
-            images = len(self._at_hand(data).ids(role, split))
+            images = len(self._ids_of(data))
         return splits.split_size(role, split, images, comparable=self.comparable)
 
     def _unseen(self, record: Finished) -> list[Deviation]:
@@ -225,9 +203,7 @@ class Linter:
             if ancestor.kind == "train" and data["role"] == role:
                 try:
                     trained = (
-                        frozenset(ancestor.images)
-                        if ancestor.lists_images
-                        else self._at_hand(data).ids(role, data["split"])
+                        frozenset(ancestor.images) if ancestor.lists_images else self._ids_of(data)
                     )
                     found += splits.unseen(
                         record.images, trained, split=split, training=ancestor.id
@@ -240,10 +216,13 @@ class Linter:
         return found
 
     def _leaks(self, chain: Sequence[Step], step: Step) -> list[Deviation]:
+        ids = {}
         for one in (*chain, step):
             if one.kind != "pretrain":
-                sources = self._at_hand(one.config["data"])
-        leaks = chain_leaks(chain, step.config, sources)
+                data = one.config["data"]
+                sources = self._at_hand(data)
+                ids[data["role"], data["split"]] = self._ids_of(data)
+        leaks = chain_leaks(chain, step.config, sources, lambda *split: ids[split])
         return [Deviation(value=line, expected="none of them") for line in leaks]
 
     def _masks(self, record: Finished) -> list[Deviation]:
@@ -281,6 +260,14 @@ class Linter:
             self._digests[record.id] = (record.config["data"]["fingerprint"], digest)
         return self._digests[record.id]
 
+    def _ids_of(self, data: Mapping[str, str]) -> frozenset[str]:
+        """The ids of a split at hand, listed once."""
+        split = data["role"], data["split"]
+        sources = self._at_hand(data)
+        if split not in self._ids:
+            self._ids[split] = sources.ids(*split)
+        return self._ids[split]
+
     def _at_hand(self, data: Mapping[str, str]) -> Sources:
         """The sources, if what they hold for this split is what the step was made from."""
         role, split = data["role"], data["split"]
@@ -315,9 +302,13 @@ def _apply(step: str, rules: Iterator[Rule]) -> Examination:
             if str(lack):
                 lacking[rule] = str(lack)
             continue
-        except (RunError, KeyError) as damage:
+        except DAMAGE as damage:
             # Several rules may read one file: told once.
-            value = f"no {damage} in it" if isinstance(damage, KeyError) else str(damage)
+            value = str(damage)
+            if isinstance(damage, KeyError):
+                value = f"no {damage} in it"
+            elif not isinstance(damage, RunError):
+                value = f"the rule “{rule}” cannot be applied to it ({damage})"
             found[Finding(rule="record", value=value, expected="a whole record", step=step)] = None
             continue
         applied.append(rule)

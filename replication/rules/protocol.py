@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replication.rules.deviation import Deviation
-from replication.schedule import poly
 
 
 def learning_rates(
@@ -13,14 +12,14 @@ def learning_rates(
 ) -> list[Deviation]:
     """The first, the middle and the last logged learning rate, to 1e-9 of their values.
 
-    An entry that says iteration n was written after the n-th update, which is poly's n - 1.
+    An entry that says iteration n was written after the n-th update, whose rate is section 4.1's
+    initial (1 - (n - 1) / iterations)^power: here by logarithms, as the training does not have it.
     """
     found = []
     for entry in {id(one): one for one in (log[0], log[len(log) // 2], log[-1])}.values():
         iteration, rate = entry["iteration"], entry["learning_rate"]
-        must = poly(
-            protocol["learning_rate"], iteration - 1, protocol["iterations"], protocol["power"]
-        )
+        left = math.log1p(-(iteration - 1) / protocol["iterations"])
+        must = protocol["learning_rate"] * math.exp(protocol["power"] * left)
         if not math.isclose(rate, must, rel_tol=1e-9):
             found.append(
                 Deviation(

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from replication.spec.checks import Place, fields, nearest, show, tables
 
-Kind = Literal["greater", "order", "best", "similar"]
+Kind = Literal["greater", "order", "best", "similar", "no_worse"]
+Mode = Literal["all", "mean", "similar", "no worse"]
 Pair = tuple[str, str]
 
 Text = Annotated[str, Field(min_length=1)]
@@ -17,7 +18,7 @@ Points = Annotated[float, Field(gt=0, le=100)]
 # How near a gain must come to the points that the paper's sentence gives it, where nothing else is
 # declared. Two identical public trainings have come out 0.7 apart.
 ABOUT = 1.0
-KINDS: tuple[Kind, ...] = ("greater", "order", "best", "similar")
+KINDS: tuple[Kind, ...] = ("greater", "order", "best", "similar", "no_worse")
 CLAIM_TYPES: dict[str, Any] = {
     "says": Text,
     "where": Text,
@@ -25,6 +26,7 @@ CLAIM_TYPES: dict[str, Any] = {
     "order": Annotated[tuple[str, ...], Field(min_length=2)],
     "best": Text,
     "similar": Annotated[tuple[Pair, ...], Field(min_length=1)],
+    "no_worse": Annotated[tuple[Pair, ...], Field(min_length=1)],
     "on_average": bool,
     "among": Annotated[tuple[str, ...], Field(min_length=1)],
     "within": Points,
@@ -37,13 +39,14 @@ class Claim:
     """One sentence of the paper about a table's numbers.
 
     With mode "all" the first cell of every pair is above the second; with "mean" it is so on the
-    average over the pairs; with "similar" no pair is more than `within` points apart.
+    average over the pairs; with "similar" no pair is more than `within` points apart, and with
+    "no worse" no first cell is more than `within` points below its second.
     """
 
     says: str
     where: str
     kind: Kind
-    mode: Literal["all", "mean", "similar"]
+    mode: Mode
     pairs: tuple[Pair, ...]
     # The gain in points that the paper's sentence gives, met within `within`.
     by: float | None = None
@@ -92,13 +95,16 @@ def _cells_known(
 def _claim(at: Place, kind: Kind, claim: Mapping[str, Any], ours: Sequence[str]) -> Claim | None:
     before = len(at.problems)
     owners = {"on_average": "greater", "among": "best", "by": "greater"}
-    if "by" not in claim:
-        owners["within"] = "similar"
     for key, owner in owners.items():
         if key in claim and kind != owner:
             at.at(key).problem(f"{show(claim[key])} belongs to {owner}, this claim is {kind}")
-    if kind == "similar" and "within" not in claim:
-        at.at("within").problem("missing; similar needs the points that count as equal")
+    tolerant = kind in ("similar", "no_worse")
+    if "within" in claim and "by" not in claim and not tolerant:
+        at.at("within").problem(
+            f"{show(claim['within'])} belongs to similar and no_worse, this claim is {kind}"
+        )
+    if tolerant and "within" not in claim:
+        at.at("within").problem(f"missing; {kind} needs the points that count as equal")
     pairs: tuple[Pair, ...]
     if kind == "order":
         pairs = tuple(pairwise(claim["order"]))
@@ -114,9 +120,11 @@ def _claim(at: Place, kind: Kind, claim: Mapping[str, Any], ours: Sequence[str])
         at.at(kind).problem(f"{show(claim[kind])} leaves no other cell to compare with")
     if len(at.problems) > before:
         return None
-    mode: Literal["all", "mean", "similar"] = "all"
+    mode: Mode = "all"
     if kind == "similar":
         mode = "similar"
+    elif kind == "no_worse":
+        mode = "no worse"
     elif claim.get("on_average"):
         mode = "mean"
     return Claim(

@@ -77,11 +77,12 @@ def test_an_empty_or_damaged_reference_is_status_2(home, capsys, content, said):
 
 def test_a_reference_that_is_asked_for_or_in_git_must_be_there(home, capsys):
     assert main(["--table", "4"]) == 2
-    assert "references/TIER-table04.json: no such reference" in capsys.readouterr().out
+    assert "could not check: no tier has a reference of table 4 here" in capsys.readouterr().out
     assert main(["--table", "4", "9", "--tier", "smoke"]) == 2
     out = capsys.readouterr().out
     assert "references/smoke-table04.json: no such reference" in out and "4 the same" in out
     assert main(["--tier", "micro"]) == 2
+    assert "there are no references of tier micro here" in capsys.readouterr().out
     REFERENCE.unlink()
     assert main([]) == 2
     assert "smoke-table09.json: no such reference" in capsys.readouterr().out

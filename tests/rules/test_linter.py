@@ -167,12 +167,15 @@ def test_published_weights_are_what_a_chain_without_pretraining_starts_from(copy
 # Logs and outcomes.
 
 
-def test_a_learning_rate_that_is_not_polys(copy) -> None:
+@pytest.mark.parametrize("iteration", [1, 2])
+def test_a_learning_rate_that_is_not_polys(copy, iteration) -> None:
     trained = step(copy, "table4/os8")
     file = folder(copy, trained) / "log.jsonl"
-    entry = json.loads(file.read_text())
-    file.write_text(json.dumps({**entry, "learning_rate": entry["learning_rate"] * 1.01}) + "\n")
-    assert "at iteration 2" in only(found_in(copy, trained), "learning rate")
+    log = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [entry["iteration"] for entry in log] == [1, 2]
+    log[iteration - 1]["learning_rate"] *= 1.01
+    file.write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    assert f"at iteration {iteration}" in only(found_in(copy, trained), "learning rate")
 
 
 def test_iterations_that_were_not_done(copy) -> None:
