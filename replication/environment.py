@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def numerics(environment: Mapping[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     minor = ".".join(str(environment.get("python")).split(".")[:2])
     return {"python": minor, **{name: environment.get(name) for name in exact}}
+
+
+def installed(package: str) -> str:
+    """A package's version without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def commit() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from replication.asked import Asked
 from replication.collect import on_record
 from replication.cost import Prices, last_seed
 from replication.data.sources import MISSING, Sources
+from replication.errors import ReplicationError
 from replication.forecast import shown as forecast
 from replication.forecast.devices import here
 from replication.forecast.outlook import Outlook, outlook
@@ -40,41 +41,48 @@ def show(asked: Asked, console: Console) -> None:
         return
     _show(asked.plan, asked.store, asked.sources, found, console)
     console.print()
-    for line in forecast.lines(found, chosen=chosen, of_gpus=options.gpus is not None):
+    for line in forecast.lines(found, chosen=chosen):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _forecast(asked: Asked) -> tuple[Outlook, int]:
     """What is still to run will cost, after the probes if they are asked for; and on how many
-    workers, or devices, it is to run.
+    workers, or GPUs, it is to run.
     """
     options, tier = asked.options, asked.tier
     device = here(options.device, tier.threads, options.device_name)
-    chosen = options.gpus or options.workers or device.workers
+    if options.gpus and device.kind != "cuda":
+        raise ReplicationError(
+            f"--gpus {options.gpus}: the forecast is for a CPU ({device.title}); name a GPU, as in "
+            f"--device-name a100, or give --workers"
+        )
+    # On each device: several GPUs have a run each.
+    workers = options.workers or device.workers
 
     def look() -> Outlook:
-        return outlook(asked.plan, asked.store, asked.sources, device, workers=chosen)
+        return outlook(asked.plan, asked.store, asked.sources, device, workers=workers)
 
     found = look()
     if options.probe:
-        _probe(found, chosen)
+        _probe(found, workers)
         found = look()
-    return found, chosen
+    # Workers that share a GPU do not make it two.
+    return found, options.gpus or (1 if device.kind == "cuda" else workers)
 
 
-def _probe(found: Outlook, chosen: int) -> None:
+def _probe(found: Outlook, workers: int) -> None:
     """Measure what the forecast has only counted; said on stderr, as --json has stdout."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     shapes = found.shapes()
     if not shapes:
         console.print("probes: nothing to measure: every job's time is on record or probed")
         return
-    seconds = forecast.amount(forecast.probing_seconds(found, chosen))
-    console.print(f"probes: {len(shapes)} distinct shapes, {chosen} at a time: about {seconds}")
+    seconds = forecast.amount(forecast.probing_seconds(found, workers))
+    console.print(f"probes: {len(shapes)} distinct shapes, {workers} at a time: about {seconds}")
     # It imports torch.
     from replication.forecast.probing import measure_all
 
-    problems = measure_all(shapes, found.prices.probes, chosen, console)
+    problems = measure_all(shapes, found.prices.probes, workers, console)
     for label, problem in problems.items():
         console.print(f"probes: {label}: {problem}", markup=False)
 

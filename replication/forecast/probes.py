@@ -9,11 +9,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from replication.data.sources import cache_folder
+from replication.environment import installed
 from replication.errors import RunError
 from replication.files import write_atomically
 from replication.forecast.devices import Here
@@ -179,11 +179,3 @@ class Probes:
         except (OSError, ValueError) as error:
             raise RunError(f"{self.file}: damaged ({error}); delete it to measure anew") from None
         return content
-
-
-def installed(package: str) -> str:
-    """A package's version without importing it."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -52,7 +52,7 @@ def columns(rows: Sequence[Sequence[str]], numeric: Sequence[int]) -> list[str]:
     ]
 
 
-def lines(found: Outlook, *, chosen: int, of_gpus: bool) -> list[str]:
+def lines(found: Outlook, *, chosen: int) -> list[str]:
     """The totals, as `--dry-run` prints them. `chosen`: workers, or GPUs, that were asked for."""
     if not found.expected:
         return ["nothing is left to run"]
@@ -62,7 +62,7 @@ def lines(found: Outlook, *, chosen: int, of_gpus: bool) -> list[str]:
     said += [f"  {line}" for line in _memory(found, chosen)]
     said += [f"  {line}" for line in _disk(found)]
     if not found.untimed:
-        said += ["", *_queue(found, chosen, of_gpus)]
+        said += ["", *_queue(found, chosen)]
     if found.untimed or (here.kind == "cpu" and found.device_seconds > LONG):
         said += ["", *_elsewhere(found)]
     return said
@@ -125,10 +125,10 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _queue(found: Outlook, chosen: int, of_gpus: bool) -> list[str]:
+def _queue(found: Outlook, chosen: int) -> list[str]:
     """The makespan for 1 to 64 workers; the chosen number has a star."""
     spans = found.makespans(chosen)
-    what = "GPUs" if of_gpus or found.here.kind == "cuda" else "workers"
+    what = "GPUs" if found.here.kind == "cuda" else "workers"
     rows = [
         [what, *(f"{one.workers}{'*' * (one.workers == chosen)}" for one in spans)],
         ["makespan", *(amount(one.seconds) for one in spans)],

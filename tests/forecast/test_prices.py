@@ -125,7 +125,7 @@ def test_a_device_of_which_nothing_is_known(store, monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: ("Radeon VII", 16e9))
     found = outlook(plan([0]), store, SOURCES, devices.here("auto", 1), workers=1)
     assert found.untimed == len(found.expected) and found.bases() == {"unknown": found.untimed}
-    text = "\n".join(shown.lines(found, chosen=1, of_gpus=False))
+    text = "\n".join(shown.lines(found, chosen=1))
     assert "time    unknown" in text and "makespan" not in text
     assert "device-hours on one" in text and "A100 80 GB" in text
 
@@ -146,7 +146,7 @@ def test_a_plan_that_is_done(store):
     for step in plan([0], ["table9/batch4"]).steps.values():
         finish(store, step, 1.0)
     found = look(store, only=["table9/batch4"])
-    assert shown.lines(found, chosen=2, of_gpus=False) == ["nothing is left to run"]
+    assert shown.lines(found, chosen=2) == ["nothing is left to run"]
     assert shown.as_json(found, 2)["device_hours"] == 0
 
 
@@ -203,6 +203,16 @@ def test_a_dry_run_for_programs(tmp_path, capsys):
     assert sorted(len(one["steps"]) for one in found["jobs"]) == [1, 1, 4]
 
 
+def test_a_gpus_makespan(tmp_path, capsys, monkeypatch):
+    """Two workers on one GPU are not two GPUs."""
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
+    where = ["--table", "4", "--tier", "smoke", "--dry-run", "--results", str(tmp_path / "r")]
+    for given, star in (([], "1*"), (["--workers", "2"], "1*"), (["--gpus", "4"], "4*")):
+        assert main([*where, *given]) == 0
+        [gpus] = [x for x in capsys.readouterr().out.splitlines() if x.startswith("GPUs ")]
+        assert [word for word in gpus.split() if word.endswith("*")] == [star]
+
+
 def test_probes_are_announced_then_made(tmp_path, capsys, monkeypatch):
     from replication.forecast import probing
 
@@ -227,6 +237,10 @@ def test_probes_are_announced_then_made(tmp_path, capsys, monkeypatch):
         (["--dry-run", "--device-name", "a10"], 'the nearest known is "a100"'),
         (["--probe"], "--probe: goes with --dry-run"),
         (["--gpus", "2"], "--gpus: goes with --dry-run"),
+        (["--dry-run", "--device", "gpu"], "--device gpu: no such device; it is auto, cpu or cuda"),
+        (["--dry-run", "--device", "cuda"], "--device cuda: nvidia-smi lists no GPU here; use"),
+        (["--dry-run", "--gpus", "8"], "--gpus 8: the forecast is for a CPU (Some CPU, 8 cores"),
+        (["--dry-run", "--gpus", "8", "--device-name", "laptop-core"], "for a CPU (laptop core"),
         (["--dry-run", "--gpus", "0"], "--gpus 0: must be at least 1"),
         (["--dry-run", "--gpus", "2", "--workers", "2"], "--gpus: not with --workers"),
         (["--dry-run", "--probe", "--device-name", "t4"], "--probe: not with --device-name"),
