@@ -89,14 +89,14 @@ class Outlook:
         """How many jobs rest on what."""
         found: dict[str, int] = {}
         for one in self.expected:
-            found[one.price.basis] = found.get(one.price.basis, 0) + 1
+            found[one.price.rests_on] = found.get(one.price.rests_on, 0) + 1
         return found
 
     def shapes(self) -> list[Shape]:
         """What a probe could still measure here: distinct shapes of jobs without a better basis."""
         found: dict[str, Shape] = {}
         for one in self.expected:
-            if one.price.basis in ("nearest", "table", "unknown"):
+            if one.price.basis not in ("record", "probe"):
                 shape = self.prices.shape(one.job)
                 found.setdefault(shape.key, shape)
         return list(found.values())

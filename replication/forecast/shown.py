@@ -83,11 +83,18 @@ def _time(found: Outlook) -> list[str]:
     said = [f"time    {total} ({', '.join(parts)})"]
     for basis, count in found.bases().items():
         jobs = f"{count} job{'s' * (count > 1)}"
-        said.append(f"        {jobs}: {BASES[basis]}")
+        said.append(f"        {jobs}: {_basis(basis, found.prices.workers)}")
     measurable = len(found.shapes())
     if measurable and not found.here.imagined:
         said.append(f"        --probe measures the {measurable} distinct shapes of these")
     return said
+
+
+def _basis(rests_on: str, workers: int) -> str:
+    """What a time rests on, in a sentence; a probe with other workers is named by their number."""
+    if rests_on in BASES:
+        return BASES[rests_on]
+    return f"by a probe of its shape with {rests_on.partition(', ')[2]}; this is for {workers}"
 
 
 def _memory(found: Outlook, chosen: int) -> list[str]:
@@ -257,7 +264,7 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
                 "steps": [step.id for step in one.job],
                 "label": one.label,
                 "seconds": one.seconds,
-                "rests_on": one.price.basis,
+                "rests_on": one.price.rests_on,
                 "nearest": one.price.nearest or None,
                 "flops": one.left * one.effort.flops,
                 "bytes_moved": one.left * (one.effort.moved + one.effort.convolved),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import subprocess
 import sys
 
@@ -92,6 +93,26 @@ def test_bases_in_their_order(store):
     assert probed.seconds == pytest.approx(3.0 * 2 + table.job)  # of two iterations
 
 
+def test_a_probe_beside_another_number_of_workers_is_a_weaker_basis(store):
+    """It stands in until --probe has measured with the number that is to run."""
+    [training, *_] = (one for one in look(store, only=["table9/batch4"]).expected)
+    found = look(store, only=["table9/batch4"])
+    shape = found.prices.shape(training.job)
+    Probes().keep(shape, Probe(seconds=1.0, flops=shape.effort.flops), 1)
+    first = look(store, only=["table9/batch4"], workers=8)
+    assert first.bases() == {"probe, 1 worker": 1, "table": 2}
+    assert shape.key in [one.key for one in first.shapes()]
+    said = shown.lines(first, chosen=8)
+    assert any("1 job: by a probe of its shape with 1 worker; this is for 8" in x for x in said)
+    [one] = [one for one in shown.as_json(first, 8)["jobs"] if "probe" in one["rests_on"]]
+    assert one["rests_on"] == "probe, 1 worker"
+    Probes().keep(shape, Probe(seconds=2.0, flops=shape.effort.flops), 8)
+    then = look(store, only=["table9/batch4"], workers=8)
+    assert then.bases() == {"probe": 1, "table": 2}
+    assert shape.key not in [one.key for one in then.shapes()]
+    assert then.by_step[training.job[0].id].seconds > first.by_step[training.job[0].id].seconds
+
+
 def test_other_machines_records_do_not_count(store):
     [step] = [run.chain[-1] for run in plan([0], ["table9/batch4"]).runs]
     finish(store, step, 100.0, processor="Another CPU")
@@ -169,7 +190,19 @@ def test_a_process_of_its_own_makes_the_probes(store, tmp_path):
     evaluated = [one for one in found.shapes() if one.pictures]
     probes = Probes(tmp_path / "probes.json")
     assert measure_all(evaluated, probes, 1, Console(file=io.StringIO())) == {}
-    assert probes.of(evaluated[0], 1).flops == evaluated[0].effort.flops
+    probe, workers = probes.of(evaluated[0], 1)
+    assert probe.flops == evaluated[0].effort.flops and workers == 1
+
+
+def test_an_endless_neighbour_is_ended(store, tmp_path):
+    """Two at a time where there is one shape: it is measured, and nothing is left behind."""
+    found = look(store, only=["table9/batch4"])
+    [evaluated] = [one for one in found.shapes() if one.pictures]
+    before = set(multiprocessing.active_children())
+    probes = Probes(tmp_path / "probes.json")
+    assert measure_all([evaluated], probes, 2, Console(file=io.StringIO())) == {}
+    assert probes.of(evaluated, 2)[1] == 2
+    assert set(multiprocessing.active_children()) == before
 
 
 def arguments(tmp_path, *more):
