@@ -4,6 +4,7 @@ they need, what all that will cost; and how many seeds more the claims need.
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +26,7 @@ from replication.runs import Store
 from replication.spec.names import cell_name
 
 NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
-COSTS = ("time", "memory")
+COSTS = ("time", "memory", "disk")
 
 
 def show(asked: Asked, console: Console) -> None:
@@ -155,8 +156,7 @@ def _trainings(shown: dict[str, Any], found: Outlook) -> list[str]:
                 *forecast.of_step(found, step["id"]),
             )
         )
-    numbers = [*range(5, 5 + len(NUMBERS)), len(rows[0]) - 2, len(rows[0]) - 1]
-    return forecast.columns(rows, numbers)
+    return forecast.columns(rows, [*range(5, 5 + len(NUMBERS)), *_costs(rows)])
 
 
 def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]:
@@ -165,13 +165,13 @@ def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]
     rows = [("evaluation", "first asked for by", "data", "of", "status", "stride", "scales",
              "flips", *COSTS)]  # fmt: skip
     for sweep in sweeps(plan.of_kind("evaluate")):
-        costs: tuple[str, str] | None = None
+        first = ""
         for step in sweep:
             one = step.config["evaluation"]
             own = forecast.of_step(found, step.id)
-            # Later ones of the sweep are made with its first.
-            cost = ("with it", "") if costs and any(own) else own
-            costs = costs or (own if any(own) else None)
+            # Later ones of the sweep are made with its first; each has counts of its own.
+            cost = ("with it", "", own[2]) if first and any(own) else own
+            first = first or own[0]
             rows.append(
                 (
                     _short(step.id),
@@ -185,7 +185,12 @@ def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]
                     *cost,
                 )
             )
-    return forecast.columns(rows, [5, 6, len(rows[0]) - 2, len(rows[0]) - 1]) if rows[1:] else []
+    return forecast.columns(rows, [5, 6, *_costs(rows)]) if rows[1:] else []
+
+
+def _costs(rows: Sequence[Sequence[str]]) -> range:
+    """The columns of the costs, the last."""
+    return range(len(rows[0]) - len(COSTS), len(rows[0]))
 
 
 def _short(step_id: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from replication.data.sources import Sources, cache_folder
 from replication.forecast import disk, memory
 from replication.forecast.devices import Device, Here, Known, load
+from replication.forecast.disk import Written
 from replication.forecast.effort import Effort
 from replication.forecast.memory import Memory
 from replication.forecast.pictures import Splits
@@ -17,7 +18,7 @@ from replication.forecast.prices import Price, Prices, precision
 from replication.forecast.probes import Probes, Shape
 from replication.forecast.schedule import Makespan, longest_chain, makespans, unfinished
 from replication.plan import Plan
-from replication.runs import Status, Store
+from replication.runs import Status, Step, Store
 from replication.workers import Job
 
 
@@ -85,6 +86,10 @@ class Outlook:
     def longest_chain(self) -> float:
         return longest_chain([one.job for one in self.expected], self.seconds)
 
+    def written(self, step: Step) -> Written:
+        """The disk that a step takes."""
+        return disk.of_step(step, self.prices.splits)
+
     def bases(self) -> dict[str, int]:
         """How many jobs rest on what."""
         found: dict[str, int] = {}
@@ -146,12 +151,12 @@ def outlook(
     )
     queue = unfinished(plan, states)
     expected = tuple(_expected(job, prices) for job in queue)
-    todo = [step for job in queue for step in job]
+    todo = {step.id: step for job in queue for step in job}
     return Outlook(
         plan=plan,
         prices=prices,
         expected=expected,
-        disk=disk.of(plan, todo, prices.splits, cache_folder()),
+        disk=disk.of(todo, prices.splits, cache_folder()),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from replication.forecast.devices import PRECISIONS, Device
+from replication.forecast.disk import Written
 from replication.forecast.memory import gigabytes, what_would_fit
 from replication.forecast.outlook import Expected, Outlook
 from replication.forecast.prices import precision
@@ -242,7 +243,7 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
         "device_hours": None if found.untimed else found.device_seconds / 3600,
         "rests_on": found.bases(),
         "peak_memory": found.largest.memory.total if found.largest else 0,
-        "disk": {**asdict(found.disk), "folder": str(found.disk.folder)},
+        "disk": {**_bytes(found.disk), "folder": str(found.disk.folder)},
         "makespans": [] if found.untimed else [
             {"workers": one.workers, "seconds": one.seconds, "at_work": one.use,
              "chosen": one.workers == chosen}
@@ -269,10 +270,15 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
                 "flops": one.left * one.effort.flops,
                 "bytes_moved": one.left * (one.effort.moved + one.effort.convolved),
                 "memory": {**asdict(one.memory), "total": one.memory.total},
+                "disk": {step.id: _bytes(found.written(step)) for step in one.job},
             }
             for one in found.expected
         ],
     }  # fmt: skip
+
+
+def _bytes(disk: Written) -> dict[str, Any]:
+    return {**asdict(disk), "results": disk.results}
 
 
 def probing_seconds(found: Outlook, workers: int) -> float:
@@ -285,7 +291,13 @@ def probing_seconds(found: Outlook, workers: int) -> float:
     return found.prices.table.worker + total / max(1, min(workers, len(found.shapes())))
 
 
-def of_step(found: Outlook, step_id: str) -> tuple[str, str]:
-    """Seconds and peak memory of a step still to run, for a table; empty for others."""
+def of_step(found: Outlook, step_id: str) -> tuple[str, str, str]:
+    """Seconds, peak memory and disk of a step still to run, for a table; empty for others.
+
+    Time and memory are its job's, the disk its own.
+    """
     one = found.by_step.get(step_id)
-    return ("", "") if one is None else (amount(one.seconds), gigabytes(one.memory.total))
+    if one is None:
+        return ("", "", "")
+    disk = decimal(int(found.written(found.plan.steps[step_id]).results))
+    return (amount(one.seconds), gigabytes(one.memory.total), disk)

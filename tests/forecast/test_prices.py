@@ -3,6 +3,7 @@
 import io
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 
@@ -175,14 +176,21 @@ def test_disk_is_what_is_written(store):
     """Against the records of a run: weights and counts to a few per cent."""
     arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--device", "cpu", "--workers", "1"]
     where = ["--results", str(store.folder.parent)]
-    found = look(store, only=["table9/batch4"]).disk
+    ahead = look(store, only=["table9/batch4"])
     assert main([*arguments, *where]) == 0
     sizes = {
         name: sum(path.stat().st_size for path in store.steps.glob(f"*/{name}"))
         for name in ("weights.safetensors", "counts.safetensors")
     }
+    found, steps = ahead.disk, ahead.plan.steps
     assert found.weights == pytest.approx(sizes["weights.safetensors"], rel=0.05)
     assert found.counts == pytest.approx(sizes["counts.safetensors"], rel=0.05)
+    # A step at a time: what decides is its weights, or its counts.
+    for id_, step in steps.items():
+        [file] = [*store.path(id_).glob("weights.*"), *store.path(id_).glob("counts.*")]
+        one = ahead.written(step)
+        assert one.weights + one.counts == pytest.approx(file.stat().st_size, rel=0.05)
+    assert found.results == pytest.approx(sum(ahead.written(s).results for s in steps.values()))
 
 
 def test_a_process_of_its_own_makes_the_probes(store, tmp_path):
@@ -221,6 +229,12 @@ def test_a_dry_run_shows_what_it_costs(tmp_path, capsys):
     [workers] = [line.split() for line in out.splitlines() if line.startswith("workers ")]
     assert workers[1:] == ["1", "2", "3*", "4", "8", "16", "32", "64"]
     assert out.count("with it") == 3  # a sweep of four
+    # Time, memory and disk of each training; each evaluation writes counts of its own.
+    rows = [line for line in out.splitlines() if line.startswith(("pretrain ", "train "))]
+    assert len(rows) == 2
+    assert all(re.search(r"\d s +0\.\d+ GB +[\d.]+ (kB|MB)$", row) for row in rows)
+    rows = [line for line in out.splitlines() if line.startswith("evaluate ")]
+    assert len(rows) == 4 and all(re.search(r"  [\d.]+ kB$", row) for row in rows)
     assert not (tmp_path / "r").exists()
 
 
@@ -234,6 +248,9 @@ def test_a_dry_run_for_programs(tmp_path, capsys):
     assert found["device_hours"] == pytest.approx(seconds / 3600)
     assert found["known_devices"]["a100"]["device_hours"] <= found["device_hours"]
     assert sorted(len(one["steps"]) for one in found["jobs"]) == [1, 1, 4]
+    assert all(one["steps"] == [*one["disk"]] for one in found["jobs"])
+    each = [disk["results"] for one in found["jobs"] for disk in one["disk"].values()]
+    assert sum(each) == pytest.approx(found["disk"]["results"]) and min(each) > 0
 
 
 def test_a_gpus_makespan(tmp_path, capsys, monkeypatch):
