@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from replication.data.sources import Sources, cache_folder
 from replication.forecast import disk, memory
 from replication.forecast.devices import Device, Here, Known, load
 from replication.forecast.disk import Written
-from replication.forecast.effort import Effort
+from replication.forecast.effort import Effort, grouped
 from replication.forecast.memory import Memory
 from replication.forecast.pictures import Splits
 from replication.forecast.prices import Price, Prices, precision
 from replication.forecast.probes import Probes, Shape
 from replication.forecast.schedule import Makespan, longest_chain, makespans, unfinished
 from replication.plan import Plan
+from replication.protocol import Evaluation, Network
 from replication.runs import Status, Step, Store
 from replication.workers import Job
 
@@ -181,8 +182,27 @@ def _expected(job: Job, prices: Prices) -> Expected:
         price=prices.of(job),
         effort=prices.effort(job),
         left=left(job, prices.store.partial(job[0].id)),
-        memory=memory_of(job, prices.splits, here.kind, here.memory),
+        memory=_measured(job, prices, memory_of(job, prices.splits, here.kind, here.memory)),
     )
+
+
+def _measured(job: Job, prices: Prices, counted: Memory) -> Memory:
+    """A job's memory with the peak that a probe of it measured, where there is one.
+
+    Other processes change its speed, not what it allocates: one with any number of workers will do.
+    """
+    shape = prices.shape(job)
+    found = prices.probes.of(shape, prices.workers)
+    if found is None or found[0].memory is None:
+        return counted
+    if shape.pictures:
+        config, data = job[0].config, job[0].config["data"]
+        network = Network.model_validate(config["network"])
+        strategy = Evaluation.model_validate(config["evaluation"])
+        sizes = prices.splits.of(data["role"], data["split"]).sizes
+        if len(grouped(network, strategy, sizes)) > 1:
+            return counted  # the probe was of the commonest size, not of the largest
+    return replace(counted, measured=found[0].memory)
 
 
 def left(job: Job, folder: Path) -> float:

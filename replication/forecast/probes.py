@@ -144,7 +144,7 @@ class Probe:
     seconds: float
     # Counted, of what was measured.
     flops: float
-    # Peak memory in bytes where the device tells it.
+    # Peak of its tensors in bytes, where the device tells it; a CPU does not.
     memory: float | None = None
 
 

@@ -1,5 +1,6 @@
 """Making the probes: the real training loop and evaluation, for a moment, on generated pictures."""
 
+import gc
 import math
 import statistics
 import tempfile
@@ -103,6 +104,7 @@ def measure(one: Shape, folder: str) -> Probe:
     """Seconds of one iteration of the shape, or of its pictures; `folder` is for its files."""
     torch.set_num_threads(one.threads)
     if one.kind == "cuda":
+        gc.collect()  # what an earlier probe of this process left
         torch.cuda.reset_peak_memory_stats()
     seconds = _evaluation(one) if one.pictures else _training(one, folder)
     memory = float(torch.cuda.max_memory_allocated()) if one.kind == "cuda" else None

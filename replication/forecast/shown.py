@@ -31,6 +31,9 @@ BASES = {
 }
 
 
+MEMORY_BASES = {"counted": "counted", "probe": "measured by a probe"}
+
+
 def amount(seconds: float | None) -> str:
     """A time to two digits: "45 s", "12 min", "3.4 h", "23 days"."""
     if seconds is None:
@@ -106,7 +109,11 @@ def _memory(found: Outlook, chosen: int) -> list[str]:
     if here.kind == "cpu" and side > 1:
         most = sum(sorted((one.memory.total for one in found.expected), reverse=True)[:side])
         there = f"; at most {gigabytes(most)} for {side} side by side{there}"
-    said = [f"memory  {gigabytes(largest.memory.total)} at most ({largest.label}){there}"]
+    basis = MEMORY_BASES[largest.memory.rests_on]
+    said = [f"memory  {gigabytes(largest.memory.total)} at most, {basis} ({largest.label}){there}"]
+    measured = sum(one.memory.rests_on == "probe" for one in found.expected)
+    if 0 < measured < len(found.expected):
+        said.append(f"        {measured} of {len(found.expected)} jobs: {MEMORY_BASES['probe']}")
     return said + [f"        {line}" for line in shortened(warnings(found, chosen))]
 
 
@@ -228,7 +235,7 @@ def too_large(one: Expected, found: Outlook) -> str:
             f"{gigabytes(one.memory.total)}, the device has {gigabytes(here.memory or 0)}"
         )
     classes = found.prices.splits.of(step.config["data"]["role"], step.config["data"]["split"])
-    advice = what_would_fit(step.config, classes.classes, here.kind, here.memory)
+    advice = what_would_fit(step.config, classes.classes, here.kind, here.memory, one.memory.total)
     return f"{one.label} is predicted to run out of memory {advice}"
 
 
@@ -243,6 +250,7 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
         "device_hours": None if found.untimed else found.device_seconds / 3600,
         "rests_on": found.bases(),
         "peak_memory": found.largest.memory.total if found.largest else 0,
+        "peak_memory_rests_on": found.largest.memory.rests_on if found.largest else None,
         "disk": {**_bytes(found.disk), "folder": str(found.disk.folder)},
         "makespans": [] if found.untimed else [
             {"workers": one.workers, "seconds": one.seconds, "at_work": one.use,
@@ -269,7 +277,10 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
                 "nearest": one.price.nearest or None,
                 "flops": one.left * one.effort.flops,
                 "bytes_moved": one.left * (one.effort.moved + one.effort.convolved),
-                "memory": {**asdict(one.memory), "total": one.memory.total},
+                "memory": {
+                    **asdict(one.memory), "total": one.memory.total,
+                    "rests_on": one.memory.rests_on,
+                },
                 "disk": {step.id: _bytes(found.written(step)) for step in one.job},
             }
             for one in found.expected

@@ -14,6 +14,7 @@ from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.forecast import devices, shown
 from replication.forecast.outlook import outlook
+from replication.forecast.pictures import Split, Splits
 from replication.forecast.probes import Probe, Probes
 from replication.forecast.probing import measure_all
 from replication.plan import build
@@ -112,6 +113,57 @@ def test_a_probe_beside_another_number_of_workers_is_a_weaker_basis(store):
     assert then.bases() == {"probe": 1, "table": 2}
     assert shape.key not in [one.key for one in then.shapes()]
     assert then.by_step[training.job[0].id].seconds > first.by_step[training.job[0].id].seconds
+
+
+def test_the_peak_that_a_probe_measured_goes_before_the_counted_one(store, monkeypatch):
+    """On a GPU, which tells it; whatever the number of workers."""
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
+
+    def on_gpu():
+        here = devices.here("auto", 1)
+        return outlook(plan([0], ["table9/batch4"]), store, SOURCES, here, workers=1)
+
+    before = on_gpu()
+    assert {one.memory.rests_on for one in before.expected} == {"counted"}
+    assert any(", counted (" in line for line in shown.lines(before, chosen=1))
+    [training] = [one for one in before.expected if one.job[0].kind == "train"]
+    shape = before.prices.shape(training.job)
+    kept = Probe(seconds=1.0, flops=shape.effort.flops, memory=100e9)
+    Probes().keep(shape, kept, 2)
+    found = on_gpu()
+    [training] = [one for one in found.expected if one.job[0].kind == "train"]
+    pictures, base = training.memory.pictures, training.memory.base
+    assert training.memory.total == 100e9 + pictures + base and pictures > 0
+    said = "\n".join(shown.lines(found, chosen=1))
+    assert "memory  101 GB at most, measured by a probe (train table9/batch4" in said
+    assert "1 of 3 jobs: measured by a probe" in said
+    # What does not fit, and what would, go by it too.
+    assert "the device has 85 GB): a batch of 3, a crop of 57 or" in said
+    content = shown.as_json(found, 1)
+    assert content["peak_memory_rests_on"] == "probe"
+    assert sorted(one["memory"]["rests_on"] for one in content["jobs"]) == [
+        "counted", "counted", "probe",
+    ]  # fmt: skip
+
+
+def test_an_evaluation_of_other_sizes_than_its_probes_is_counted(store, monkeypatch):
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
+    monkeypatch.setattr(
+        Splits, "_look", lambda *_: Split(sizes={(40, 40): 9, (90, 90): 1}, classes=12)
+    )
+
+    def evaluated(only=("table9/batch4",)):
+        here = devices.here("auto", 1)
+        found = outlook(plan([0], only), store, SOURCES, here, workers=1)
+        [one] = [one for one in found.expected if one.job[0].kind == "evaluate"]
+        return found, one
+
+    found, one = evaluated()
+    shape = found.prices.shape(one.job)
+    Probes().keep(shape, Probe(seconds=1.0, flops=shape.effort.flops, memory=1e9), 1)
+    assert evaluated()[1].memory.rests_on == "counted"
+    monkeypatch.setattr(Splits, "_look", lambda *_: Split(sizes={(40, 40): 9}, classes=12))
+    assert evaluated()[1].memory.rests_on == "probe"
 
 
 def test_other_machines_records_do_not_count(store):
