@@ -20,6 +20,8 @@ KERNEL_SETTINGS = (
 )
 # Prefixes of processor flags that name vector instructions, on x86-64 and on 64-bit ARM.
 VECTORS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sse", "ssse", "sve")
+# Those that multiply bfloat16 numbers; without them a library emulates the products.
+BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 @cache
@@ -113,3 +115,8 @@ def vectors() -> str:
     cpu = _cpu()
     flags = cpu.get("flags") or cpu.get("Features") or ""
     return " ".join(sorted(flag for flag in flags.split() if flag.startswith(VECTORS)))
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; not, where the machine does not tell."""
+    return not set(BF16).isdisjoint(vectors().split())

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from replication import job
+from replication import environment, job
+from replication.forecast import devices
 from replication.network import deeplab
 from replication.run import main
 from replication.workers import Summary
@@ -42,6 +43,21 @@ def test_elsewhere_it_is_told_and_trained(tmp_path, monkeypatch, capsys):
     assert "its cells will be suspect" in told
     examined = list((tmp_path / "results").glob("*/steps/*/examination.json"))
     assert len(examined) == 3
+
+
+def test_bf16_is_not_emulated_without_a_word(tmp_path, monkeypatch, capsys):
+    """Refused before the data are made; a dry run warns."""
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+    for module in (devices, environment):
+        monkeypatch.setattr(module, "vectors", lambda: "avx avx2 fma")
+    arguments = ["--table", "4", "--tier", "micro-bf16", "--results", str(tmp_path), "--seeds", "1"]
+    assert main([*arguments, "--device", "cpu"]) == 2
+    [told] = capsys.readouterr().err.splitlines()
+    assert told.startswith("error: tier micro-bf16: train table4/os16 on voc trainaug seed 0: ")
+    assert 'precision = "bf16": ' in told and 'use a tier with precision = "fp32"' in told
+    assert not (tmp_path / "data").exists()
+    assert main([*arguments, "--device", "cpu", "--dry-run"]) == 0
+    assert 'warning: precision = "bf16": ' in capsys.readouterr().out
 
 
 def test_of_many_steps_that_were_not_run_some_are_named(tmp_path, monkeypatch, capsys):

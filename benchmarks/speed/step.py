@@ -16,6 +16,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 
 from benchmarks.speed.alternating import Comparison, Run, alternate
+from replication.environment import has_bf16
 from replication.network import deeplab
 from replication.spec import load_tables
 from replication.training import segmentation_loss, set_batch_norm, sgd
@@ -25,13 +26,6 @@ HOME = Path(__file__).resolve().parents[2]
 # (crop, batch): the micro tier's, twice that, and the paper's crop.
 SHAPES = ((65, 16), (129, 16), (513, 4))
 AIMS = {"fp32": 1.3, "bf16": 3.0}
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself."""
-    flags = Path("/proc/cpuinfo")
-    words = flags.read_text().split() if flags.exists() else []
-    return "amx_bf16" in words or "avx512_bf16" in words
 
 
 def theirs(backbone: str, output_stride: int) -> nn.Module:

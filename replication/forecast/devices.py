@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from replication.environment import installed, processor, vectors
+from replication.environment import BF16, has_bf16, installed, processor, vectors
 from replication.errors import ReplicationError, SpecError
 from replication.forecast.effort import Effort
 from replication.spec.checks import Place, display, fields, nearest, read_toml
@@ -31,6 +31,8 @@ OVERHEAD_TYPES: dict[str, Any] = {"launch": dict[Kind, Rate], "job": Rate, "work
 # What hides GPUs from a program, or gives it others first.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 IDS = ("GPU-", "MIG-")
+# Prefixes of the vector instructions that tell one processor from another.
+WIDE = ("amx", "asimd", "avx", "sve")
 # Half of what is moved is half as long in memory.
 BYTES = {"fp32": 1.0, "tf32": 1.0, "bf16": 0.5}
 
@@ -172,6 +174,22 @@ class Here:
             return self.name
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''} a step"
         return f"{self.processor}, {self.cores} cores, {threads}"
+
+    def lacks(self, precision: str) -> str:
+        """Why steps of this precision are not for this CPU; empty if they are, and for a GPU."""
+        said = f'precision = "{precision}"'
+        if self.kind == "cuda" or self.imagined or precision == "fp32":
+            return ""
+        if precision == "tf32":
+            return f'{said} is for GPUs, and this is a CPU: use "fp32"'
+        if has_bf16() or not vectors():  # a machine that does not tell may have them
+            return ""
+        wide = [flag for flag in vectors().split() if flag.startswith(WIDE)]
+        return (
+            f"{said}: {self.processor} does not multiply bfloat16 itself (it has "
+            f"{' '.join(wide) or 'no such vectors'}, and none of {', '.join(BF16)}) and would "
+            f'emulate it: use a tier with precision = "fp32", a GPU, or a processor that does'
+        )
 
     def measured(self, environment: Mapping[str, Any]) -> bool:
         """Whether a step with this environment on record ran on this device, as it would here."""

@@ -211,7 +211,11 @@ def shortened(said: Sequence[str]) -> list[str]:
 
 
 def warnings(found: Outlook, chosen: int) -> list[str]:
-    """A line for each job that is predicted not to fit, and one where too many run side by side."""
+    """A line for each job that is predicted not to fit, and one where too many run side by side;
+    first, one for arithmetic that the device lacks.
+    """
+    modes = sorted({precision(one.job[0].config) for one in found.expected})
+    lacking = [f"warning: {why}" for mode in modes if (why := found.here.lacks(mode))]
     said = [f"warning: {too_large(one, found)}" for one in found.too_large()]
     available = found.here.memory
     if found.here.kind == "cpu" and available and not said and chosen > 1:
@@ -223,7 +227,7 @@ def warnings(found: Outlook, chosen: int) -> list[str]:
                 f"{gigabytes(sum(sizes[:chosen]))}, the machine has {gigabytes(available)}; "
                 f"--workers {fitting} would fit"
             )
-    return said
+    return lacking + said
 
 
 def too_large(one: Expected, found: Outlook) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from replication import environment
 from replication.errors import ReplicationError, SpecError
 from replication.forecast import devices
 from replication.forecast.counting import classification
@@ -166,6 +167,28 @@ def test_what_the_drivers_command_prints(monkeypatch, tmp_path):
         command.write_text(f"#!/bin/sh\necho '{printed}'\n")
         command.chmod(0o755)
         assert devices._listed.__wrapped__() == expected
+
+
+def test_precisions_that_a_cpu_lacks(monkeypatch):
+    def flags(text):
+        for module in (devices, environment):
+            monkeypatch.setattr(module, "vectors", lambda: text)
+
+    monkeypatch.setattr(devices, "gpu", lambda: None)
+    monkeypatch.setattr(devices, "processor", lambda: "Some CPU")
+    cpu = devices.here("cpu", 1)
+    flags("avx avx2 fma sse")
+    assert cpu.lacks("bf16") == (
+        'precision = "bf16": Some CPU does not multiply bfloat16 itself (it has avx avx2, and none '
+        "of amx_bf16, avx512_bf16, bf16) and would emulate it: use a tier with "
+        'precision = "fp32", a GPU, or a processor that does'
+    )
+    assert cpu.lacks("fp32") == "" and "is for GPUs" in cpu.lacks("tf32")
+    # A device that is only named, and a machine that does not tell.
+    assert devices.here("cpu", 1, "a100").lacks("bf16") == ""
+    for text in ("avx2 avx512_bf16", ""):
+        flags(text)
+        assert cpu.lacks("bf16") == ""
 
 
 def test_whose_records_count(monkeypatch):
