@@ -76,6 +76,15 @@ def numerics(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {"python": minor, **{name: environment.get(name) for name in exact}}
 
 
+def at_most_cores(threads: int) -> int:
+    """Threads that a step is run with: a tier's, as far as the machine has cores for them.
+
+    More of them wait for each other. How many they were is part of the record, and of the class of
+    machines that give the same bits.
+    """
+    return min(threads, os.cpu_count() or 1)
+
+
 def installed(package: str) -> str:
     """A package's version without importing it."""
     try:

@@ -148,7 +148,7 @@ def _run(asked: Asked, console: Console) -> Summary:
     chosen = Options(
         device=device,
         workers=workers,
-        threads=asked.tier.threads,
+        threads=place.threads,
         checkpoint_seconds=options.checkpoint_seconds,
         fail_fast=options.fail_fast,
         weights=asked.weights,

@@ -60,6 +60,27 @@ def test_bf16_is_not_emulated_without_a_word(tmp_path, monkeypatch, capsys):
     assert 'warning: precision = "bf16": ' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(2, 2), (64, 8)])
+def test_a_step_has_no_more_threads_than_cores(tmp_path, monkeypatch, cores, threads):
+    """And is recorded with those it had: `numerics` compares them."""
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: cores)
+    text = (HERE / "tiers" / "smoke.toml").read_text()
+    assert "threads = 1\n" in text
+    tier = tmp_path / "eight.toml"
+    tier.write_text(text.replace("threads = 1\n", "threads = 8\n"))
+    given = []
+
+    def nothing(plan, store, sources, options, display):
+        given.append((options.threads, options.workers))
+        return Summary(not_run=dict.fromkeys(plan.steps, "not started"))
+
+    monkeypatch.setattr(job, "run_steps", nothing)
+    where = ["--tier", str(tier), "--results", str(tmp_path / "r"), "--device", "cpu"]
+    assert main(["--table", "9", *where]) == 1
+    assert given == [(threads, cores // threads)]
+
+
 def test_of_many_steps_that_were_not_run_some_are_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
 

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from replication.environment import BF16, has_bf16, installed, processor, vectors
+from replication.environment import (
+    BF16,
+    at_most_cores,
+    has_bf16,
+    installed,
+    processor,
+    vectors,
+)
 from replication.errors import ReplicationError, SpecError
 from replication.forecast.effort import Effort
 from replication.spec.checks import Place, display, fields, nearest, read_toml
@@ -147,6 +154,7 @@ class Here:
     kind: Kind
     # Of the CPU, whatever the device.
     processor: str
+    # Of a step: the tier's, but not more than there are cores.
     threads: int
     cores: int
     # In the table; None for a GPU that is not.
@@ -154,11 +162,6 @@ class Here:
     memory: float | None
     # Whether it is only named, and not at hand.
     imagined: bool = False
-
-    @property
-    def at_work(self) -> int:
-        """Threads that have a core."""
-        return self.threads if self.imagined else min(self.threads, self.cores)
 
     @property
     def workers(self) -> int:
@@ -220,6 +223,7 @@ def here(device: str, threads: int, named: str | None = None) -> Here:
             name=known.title if known.kind == "cuda" else "cpu",
             kind=known.kind, known=known, memory=known.memory, imagined=True, **fixed,
         )  # fmt: skip
+    fixed["threads"] = at_most_cores(threads)
     found = gpu() if device in ("auto", "cuda") else None
     if found is not None:
         name, memory = found

@@ -127,7 +127,7 @@ class Prices:
             device = self.table.named("a100") if self._measured_folders else None
         if device is None:
             return None
-        return self.table.seconds(effort, device, precision(config), self.here.at_work)
+        return self.table.seconds(effort, device, precision(config), self.here.threads)
 
     @cached_property
     def _recorded(self) -> dict[str, float]:

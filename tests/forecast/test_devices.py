@@ -93,8 +93,11 @@ def test_the_device_here_and_one_that_is_named(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: None)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
     cpu = devices.here("auto", 3)
-    assert (cpu.kind, cpu.name, cpu.workers, cpu.at_work) == ("cpu", "cpu", 2, 3)
-    assert devices.here("cpu", 16).at_work == 8
+    assert (cpu.kind, cpu.name, cpu.workers, cpu.threads) == ("cpu", "cpu", 2, 3)
+    many = devices.here("cpu", 16)
+    assert (many.workers, many.threads) == (1, 8) and "8 threads a step" in many.title
+    # Of a device that is only named the cores are not known.
+    assert devices.here("cpu", 16, "server-core").threads == 16
     assert cpu.memory is not None and cpu.memory > 1e8
     monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
     gpu = devices.here("auto", 3)
@@ -194,10 +197,13 @@ def test_precisions_that_a_cpu_lacks(monkeypatch):
 def test_whose_records_count(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: None)
     monkeypatch.setattr(devices, "processor", lambda: "Some CPU")
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 2)
     cpu = devices.here("cpu", 2)
     mine = {"device": "cpu", "processor": "Some CPU", "threads": 2}
     assert cpu.measured(mine)
     assert not cpu.measured({**mine, "threads": 1})
+    # What asks for eight runs with the two that there are, and is recorded so.
+    assert devices.here("cpu", 8).measured(mine)
     assert not cpu.measured({**mine, "processor": "Another"})
     assert not cpu.measured({**mine, "device": "Tesla T4"})
     # A device that is only named has the records of its like.

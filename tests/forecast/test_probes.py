@@ -34,6 +34,7 @@ def plan():
 @pytest.fixture
 def here(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: None)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 2)
     return devices.here("cpu", 1)
 
 
