@@ -154,7 +154,7 @@ def _run(asked: Asked, console: Console) -> Summary:
         weights=asked.weights,
     )
     ahead = outlook(plan, asked.store, asked.sources, place, workers=workers)
-    for line in forecast.shortened(forecast.warnings(ahead, workers)):
+    for line in forecast.beginning(ahead):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def cost(job: Job) -> float:

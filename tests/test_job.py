@@ -60,6 +60,28 @@ def test_bf16_is_not_emulated_without_a_word(tmp_path, monkeypatch, capsys):
     assert 'warning: precision = "bf16": ' in capsys.readouterr().out
 
 
+def test_it_begins_with_workers_and_memory(tmp_path, monkeypatch, capsys):
+    """Unless nothing can begin: what is left waits for what failed."""
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+
+    def fails(plan, store, *_):
+        [step] = plan.of_kind("pretrain")
+        if store.status(step) != "failed":
+            store.begin(step)
+            store.finish(step, {"status": "failed", "error": "it diverged"})
+        return Summary(failed={step.id: "it diverged"})
+
+    monkeypatch.setattr(job, "run_steps", fails)
+    where = ["--tier", "smoke", "--results", str(tmp_path), "--device", "cpu", "--workers", "1"]
+    told = []
+    for _ in range(2):
+        assert main(["--cell", "table9/batch4", *where]) == 1
+        told.append([x for x in capsys.readouterr().out.splitlines() if "memory at most" in x])
+    [[line], none] = told
+    assert line.startswith("1 worker, 1 thread; memory at most 0.4") and none == []
+    assert "counted; the machine has " in line
+
+
 @pytest.mark.parametrize(("cores", "threads"), [(2, 2), (64, 8)])
 def test_a_step_has_no_more_threads_than_cores(tmp_path, monkeypatch, cores, threads):
     """And is recorded with those it had: `numerics` compares them."""

@@ -73,6 +73,16 @@ class Outlook:
         """The job that takes most memory."""
         return max(self.expected, key=lambda one: one.memory.total, default=None)
 
+    @property
+    def side_by_side(self) -> int:
+        """Jobs that share the device's memory."""
+        return min(self.prices.workers, len(self.expected))
+
+    def together(self, number: int) -> float:
+        """Bytes of so many jobs at once, were they the largest."""
+        sizes = sorted((one.memory.total for one in self.expected), reverse=True)
+        return sum(sizes[:number])
+
     def seconds(self, job: Job) -> float:
         """Of one job, for schedules and progress; 0 where nothing is known of it."""
         one = self.by_step.get(job[0].id)

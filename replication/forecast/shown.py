@@ -63,7 +63,7 @@ def lines(found: Outlook, *, chosen: int) -> list[str]:
     here = found.here
     said = [f"What is still to run costs, on {'' if not here.imagined else 'one '}{here.title}:"]
     said += [f"  {line}" for line in _time(found)]
-    said += [f"  {line}" for line in _memory(found, chosen)]
+    said += [f"  {line}" for line in _memory(found)]
     said += [f"  {line}" for line in _disk(found)]
     if not found.untimed:
         said += ["", *_queue(found, chosen)]
@@ -101,20 +101,18 @@ def _basis(rests_on: str, workers: int) -> str:
     return f"by a probe of its shape with {rests_on.partition(', ')[2]}; this is for {workers}"
 
 
-def _memory(found: Outlook, chosen: int) -> list[str]:
+def _memory(found: Outlook) -> list[str]:
     largest, here = found.largest, found.here
     assert largest is not None
     there = f", of {gigabytes(here.memory)}" if here.memory else ""
-    side = min(chosen, len(found.expected))
-    if here.kind == "cpu" and side > 1:
-        most = sum(sorted((one.memory.total for one in found.expected), reverse=True)[:side])
-        there = f"; at most {gigabytes(most)} for {side} side by side{there}"
+    if (side := found.side_by_side) > 1:
+        there = f"; at most {gigabytes(found.together(side))} for {side} side by side{there}"
     basis = MEMORY_BASES[largest.memory.rests_on]
     said = [f"memory  {gigabytes(largest.memory.total)} at most, {basis} ({largest.label}){there}"]
     measured = sum(one.memory.rests_on == "probe" for one in found.expected)
     if 0 < measured < len(found.expected):
         said.append(f"        {measured} of {len(found.expected)} jobs: {MEMORY_BASES['probe']}")
-    return said + [f"        {line}" for line in shortened(warnings(found, chosen))]
+    return said + [f"        {line}" for line in shortened(warnings(found))]
 
 
 def _disk(found: Outlook) -> list[str]:
@@ -210,24 +208,42 @@ def shortened(said: Sequence[str]) -> list[str]:
     return [*said[:MOST_WARNINGS], *([f"warning: and {more} more like these"] if more > 0 else [])]
 
 
-def warnings(found: Outlook, chosen: int) -> list[str]:
+def warnings(found: Outlook) -> list[str]:
     """A line for each job that is predicted not to fit, and one where too many run side by side;
     first, one for arithmetic that the device lacks.
     """
     modes = sorted({precision(one.job[0].config) for one in found.expected})
     lacking = [f"warning: {why}" for mode in modes if (why := found.here.lacks(mode))]
     said = [f"warning: {too_large(one, found)}" for one in found.too_large()]
-    available = found.here.memory
-    if found.here.kind == "cpu" and available and not said and chosen > 1:
-        sizes = sorted((one.memory.total for one in found.expected), reverse=True)
-        if sum(sizes[:chosen]) > available:
-            fitting = max(n for n in range(1, chosen) if sum(sizes[:n]) <= available)
-            said.append(
-                f"warning: the {chosen} largest jobs side by side need "
-                f"{gigabytes(sum(sizes[:chosen]))}, the machine has {gigabytes(available)}; "
-                f"--workers {fitting} would fit"
-            )
+    side, available = found.side_by_side, found.here.memory
+    if available and not said and found.together(side) > available:
+        fitting = max(n for n in range(1, side) if found.together(n) <= available)
+        said.append(
+            f"warning: the {side} largest jobs side by side need "
+            f"{gigabytes(found.together(side))}, {_owner(found)} has {gigabytes(available)}; "
+            f"--workers {fitting} would fit"
+        )
     return lacking + said
+
+
+def beginning(found: Outlook) -> list[str]:
+    """How a run goes on: its workers, the most memory that they are predicted to take, warnings."""
+    largest, side, threads = found.largest, found.side_by_side, found.here.threads
+    if largest is None:  # what is unfinished waits for what failed
+        return []
+    said = f"{side} worker{'s' * (side > 1)}, {threads} thread{'s' * (threads > 1)}"
+    said += f"{' each' * (side > 1)}; memory at most {gigabytes(largest.memory.total)}"
+    if side > 1:
+        said += f" a worker, {gigabytes(found.together(side))} in all"
+    said += f", {MEMORY_BASES[largest.memory.rests_on]}"
+    available = found.here.memory
+    if available:
+        said += f"; {_owner(found)} has {gigabytes(available)}"
+    return [said, *shortened(warnings(found))]
+
+
+def _owner(found: Outlook) -> str:
+    return "the machine" if found.here.kind == "cpu" else "the GPU"
 
 
 def too_large(one: Expected, found: Outlook) -> str:
@@ -271,7 +287,7 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
             for gpu in found.prices.table.devices.values() if gpu.kind == "cuda"
         },
         "to_probe": [one.label for one in found.shapes()],
-        "warnings": warnings(found, chosen),
+        "warnings": warnings(found),
         "jobs": [
             {
                 "steps": [step.id for step in one.job],

@@ -13,6 +13,7 @@ from rich.console import Console
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.forecast import devices, shown
+from replication.forecast.memory import gigabytes
 from replication.forecast.outlook import outlook
 from replication.forecast.pictures import Split, Splits
 from replication.forecast.probes import Probe, Probes
@@ -207,12 +208,42 @@ def test_a_device_of_which_nothing_is_known(store, monkeypatch):
 def test_too_little_memory_is_said_before(store, monkeypatch):
     monkeypatch.setattr(devices, "main_memory", lambda: 0.43e9)
     found = look(store, only=["table4/os16", "table9/batch4"])
-    said = shown.warnings(found, 2)
+    said = shown.warnings(found)
     assert any("train table4/os16" in line and "would fit" in line for line in said)
     assert len(shown.shortened([*said] * 9)) == shown.MOST_WARNINGS + 1
     # Each of them fits, two of them do not.
     monkeypatch.setattr(devices, "main_memory", lambda: 0.7e9)
-    [line] = shown.warnings(look(store, only=["table9/batch4"]), 2)
+    found = look(store, only=["table9/batch4"])
+    [line] = shown.warnings(found)
+    assert "2 largest jobs side by side need" in line and "--workers 1 would fit" in line
+    assert shown.warnings(look(store, only=["table9/batch4"], workers=1)) == []
+
+
+def test_a_run_begins_with_what_it_takes(store, monkeypatch):
+    monkeypatch.setattr(devices, "main_memory", lambda: 25e9)
+
+    def begins(workers, device="cpu", threads=1):
+        here = devices.here(device, threads)
+        one = outlook(plan([0], ["table9/batch4"]), store, SOURCES, here, workers=workers)
+        first, *warnings = shown.beginning(one)
+        assert warnings == shown.warnings(one)
+        return one, first
+
+    found, said = begins(2)
+    sizes = sorted(one.memory.total for one in found.expected)
+    assert said == (
+        f"2 workers, 1 thread each; memory at most {gigabytes(sizes[-1])} a worker, "
+        f"{gigabytes(sizes[-1] + sizes[-2])} in all, counted; the machine has 25 GB"
+    )
+    # No more of them than there are jobs.
+    assert begins(64)[1].startswith("3 workers, 1 thread each; ")
+    one = f"1 worker, 4 threads; memory at most {gigabytes(sizes[-1])}, counted; the machine has"
+    assert begins(1, threads=4)[1] == f"{one} 25 GB"
+    # Several on one GPU share it, and may be too many for it.
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 1.5e9))
+    found, said = begins(2, "auto")
+    assert said.endswith("in all, counted; the GPU has 1.5 GB")
+    [line] = shown.warnings(found)
     assert "2 largest jobs side by side need" in line and "--workers 1 would fit" in line
 
 
