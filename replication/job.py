@@ -33,7 +33,7 @@ def run(asked: Asked, console: Console) -> int:
     options, store = asked.options, asked.store
     store.prepare()
     recorded.read(store.folder)  # a damaged file is better named now than after the trainings
-    _check_arithmetic(asked)
+    _check_device(asked)
     _prepare_data(asked, console)
     _account_for(asked, console)
     _foresee(asked, console)
@@ -54,10 +54,12 @@ def run(asked: Asked, console: Console) -> int:
     return arguments.EXIT_OK if summary.ok else arguments.EXIT_FAILED
 
 
-def _check_arithmetic(asked: Asked) -> None:
-    """Refuse steps in a precision that the device lacks. It costs no torch where there are none."""
+def _check_device(asked: Asked) -> None:
+    """Refuse a GPU that is not here, and steps in a precision that the device lacks, before hours
+    go into decoding. Torch is imported only where there is a question.
+    """
     wanted = {precision(step.config): step.id for step in asked.unfinished}
-    if not wanted.keys() - {"fp32"}:
+    if not wanted or (asked.options.device != "cuda" and not wanted.keys() - {"fp32"}):
         return
     place = here(arguments.device(asked.options.device), asked.tier.threads)
     problems = [

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from replication import environment, job
 from replication.forecast import devices
@@ -58,6 +59,16 @@ def test_bf16_is_not_emulated_without_a_word(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "data").exists()
     assert main([*arguments, "--device", "cpu", "--dry-run"]) == 0
     assert 'warning: precision = "bf16": ' in capsys.readouterr().out
+
+
+def test_an_absent_gpu_is_said_before_data_are_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    where = ["--tier", "smoke", "--results", str(tmp_path), "--device", "cuda"]
+    assert main(["--cell", "table9/batch4", *where]) == 2
+    said = "error: --device cuda: torch finds no GPU here; use --device cpu\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "data").exists()
 
 
 def test_it_begins_with_workers_and_memory(tmp_path, monkeypatch, capsys):

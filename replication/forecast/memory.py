@@ -103,8 +103,8 @@ def of_sweep(
     network = Network.model_validate(configs[0]["network"])
     strategies = [Evaluation.model_validate(config["evaluation"]) for config in configs]
     activations, logits, state = 0.0, 0.0, 0.0
-    for size, (_, seen) in grouped(network, strategies[0], sizes).items():
-        images = images_at_once(size, seen, BATCH_PIXELS[kind])
+    for size, (count, seen) in grouped(network, strategies[0], sizes).items():
+        images = min(count, images_at_once(size, seen, BATCH_PIXELS[kind]))
         for output_stride, scale, _ in passes(strategies):
             counted = scaled(network, classes, output_stride, seen, scale)
             state = counted.state_bytes

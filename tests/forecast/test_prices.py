@@ -240,9 +240,9 @@ def test_a_run_begins_with_what_it_takes(store, monkeypatch):
     one = f"1 worker, 4 threads; memory at most {gigabytes(sizes[-1])}, counted; the machine has"
     assert begins(1, threads=4)[1] == f"{one} 25 GB"
     # Several on one GPU share it, and may be too many for it.
-    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 1.5e9))
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 1.0e9))
     found, said = begins(2, "auto")
-    assert said.endswith("in all, counted; the GPU has 1.5 GB")
+    assert said.endswith("in all, counted; the GPU has 1 GB")
     [line] = shown.warnings(found)
     assert "2 largest jobs side by side need" in line and "--workers 1 would fit" in line
 
