@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from replication.errors import ReplicationError
 
 HOME = Path(__file__).resolve().parents[1]
+DEVICES = ("auto", "cpu", "cuda")
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
@@ -85,17 +86,26 @@ def hashes(weights: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def device_name(name: str) -> str:
+    """What --device may say, whatever the machine has. Raises ReplicationError for another word."""
+    if name not in DEVICES:
+        *others, last = DEVICES
+        raise ReplicationError(
+            f"--device {name}: no such device; it is {', '.join(others)} or {last}"
+        )
+    return name
+
+
 def device(name: str) -> str:
     """ "auto" is the GPU where there is one. Raises ReplicationError for a device that is not."""
+    device_name(name)
+
     import torch
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    known = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-    if name not in known:
-        raise ReplicationError(
-            f"--device {name}: no such device here; there is {' and '.join(known)}"
-        )
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ReplicationError("--device cuda: torch finds no GPU here; use --device cpu")
     return name
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ KERNEL_SETTINGS = (
 )
 # Prefixes of processor flags that name vector instructions, on x86-64 and on 64-bit ARM.
 VECTORS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sse", "ssse", "sve")
+# Those that multiply bfloat16 numbers; without them a library emulates the products.
+BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 @cache
@@ -73,6 +76,23 @@ def numerics(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {"python": minor, **{name: environment.get(name) for name in exact}}
 
 
+def at_most_cores(threads: int) -> int:
+    """Threads that a step is run with: a tier's, as far as the machine has cores for them.
+
+    More of them wait for each other. How many they were is part of the record, and of the class of
+    machines that give the same bits.
+    """
+    return min(threads, os.cpu_count() or 1)
+
+
+def installed(package: str) -> str:
+    """A package's version without importing it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def commit() -> dict[str, Any]:
     """The checkout's commit and whether its tracked files were unchanged; None outside git."""
     here = Path(__file__).resolve().parent
@@ -104,3 +124,8 @@ def vectors() -> str:
     cpu = _cpu()
     flags = cpu.get("flags") or cpu.get("Features") or ""
     return " ".join(sorted(flag for flag in flags.split() if flag.startswith(VECTORS)))
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; not, where the machine does not tell."""
+    return not set(BF16).isdisjoint(vectors().split())

@@ -19,9 +19,8 @@ from replication.data.sources import Sources
 from replication.environment import describe
 from replication.errors import Diverged, OutOfMemory, RunError
 from replication.evaluation import evaluate
-from replication.forecast import memory
 from replication.forecast.devices import main_memory
-from replication.forecast.pictures import Splits
+from replication.forecast.shortage import lacking
 from replication.metrics import iou, mean_iou
 from replication.network.deeplab import DeepLabV3, build, build_classifier
 from replication.network.weights import Account, load, load_backbone, replicate_block4
@@ -83,7 +82,7 @@ def run_job(steps: Sequence[Step], context: Context) -> list[str]:
         for folder in folders.values():
             write_json(folder / "environment.json", describe(context.device))
         started = time.monotonic()
-        lacking = ""
+        shortage = ""
         try:
             if todo[0].kind == "evaluate":
                 outcomes = _evaluate(todo, folders, context)
@@ -98,13 +97,13 @@ def run_job(steps: Sequence[Step], context: Context) -> list[str]:
         except (MemoryError, RuntimeError) as failure:
             if not lacks_memory(failure):
                 raise
-            lacking = _lacking(todo, context)
-        if lacking:
+            shortage = _shortage(todo, context)
+        if shortage:
             # Out here nothing refers to the failed job's tensors any more: the next one needs them.
             gc.collect()
             if context.device != "cpu":
                 torch.cuda.empty_cache()
-            raise OutOfMemory(lacking)
+            raise OutOfMemory(shortage)
         seconds = round(time.monotonic() - started, 3)
         for step, outcome in zip(todo, outcomes, strict=True):
             context.store.finish(step, {"status": "done", "seconds": seconds, **outcome})
@@ -118,21 +117,13 @@ def lacks_memory(problem: Exception) -> bool:
     return any(text in str(problem) for text in NO_MEMORY)
 
 
-def _lacking(steps: Sequence[Step], context: Context) -> str:
+def _shortage(steps: Sequence[Step], context: Context) -> str:
     """What a job that ran out of memory needs, and what would fit."""
-    role, split = (steps[0].config["data"][key] for key in ("role", "split"))
     if context.device == "cpu":
         kind, available = "cpu", main_memory()
     else:
         kind, available = "cuda", float(torch.cuda.get_device_properties(0).total_memory)
-    data = Splits(context.sources).of(role, split)
-    configs = [step.config for step in steps]
-    if steps[0].kind == "evaluate":
-        needed = memory.of_sweep(configs, data.classes, data.sizes, kind).total
-        there = f", the device has {memory.gigabytes(available)}" if available else ""
-        return f"out of memory (needs about {memory.gigabytes(needed)}{there})"
-    advice = memory.what_would_fit(configs[0], data.classes, kind, available)
-    return f"out of memory {advice}"
+    return f"out of memory {lacking(steps, context.sources, kind, available)}"
 
 
 def _reporter(folder: Path, context: Context) -> Callable[[Report], None]:

@@ -14,6 +14,7 @@ from replication.files import write_atomically
 from replication.forecast import shown as forecast
 from replication.forecast.devices import here
 from replication.forecast.outlook import outlook
+from replication.forecast.prices import precision
 from replication.plan import RANDOM, Plan, backbone_only, missing_weights, work
 from replication.progress import RunDisplay
 from replication.protocol import Network
@@ -32,6 +33,7 @@ def run(asked: Asked, console: Console) -> int:
     options, store = asked.options, asked.store
     store.prepare()
     recorded.read(store.folder)  # a damaged file is better named now than after the trainings
+    _check_device(asked)
     _prepare_data(asked, console)
     _account_for(asked, console)
     _foresee(asked, console)
@@ -50,6 +52,23 @@ def run(asked: Asked, console: Console) -> int:
     if summary.interrupted:
         return arguments.EXIT_INTERRUPTED
     return arguments.EXIT_OK if summary.ok else arguments.EXIT_FAILED
+
+
+def _check_device(asked: Asked) -> None:
+    """Refuse a GPU that is not here, and steps in a precision that the device lacks, before hours
+    go into decoding. Torch is imported only where there is a question.
+    """
+    wanted = {precision(step.config): step.id for step in asked.unfinished}
+    if not wanted or (asked.options.device != "cuda" and not wanted.keys() - {"fp32"}):
+        return
+    place = here(arguments.device(asked.options.device), asked.tier.threads)
+    problems = [
+        f"tier {asked.tier.name}: {asked.plan.labels[id_]}: {why}"
+        for mode, id_ in wanted.items()
+        if (why := place.lacks(mode))
+    ]
+    if problems:
+        raise ReplicationError("\n".join(problems))
 
 
 def _prepare_data(asked: Asked, console: Console) -> None:
@@ -131,13 +150,13 @@ def _run(asked: Asked, console: Console) -> Summary:
     chosen = Options(
         device=device,
         workers=workers,
-        threads=asked.tier.threads,
+        threads=place.threads,
         checkpoint_seconds=options.checkpoint_seconds,
         fail_fast=options.fail_fast,
         weights=asked.weights,
     )
     ahead = outlook(plan, asked.store, asked.sources, place, workers=workers)
-    for line in forecast.shortened(forecast.warnings(ahead, workers)):
+    for line in forecast.beginning(ahead):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def cost(job: Job) -> float:

@@ -4,6 +4,7 @@ they need, what all that will cost; and how many seeds more the claims need.
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ from replication.asked import Asked
 from replication.collect import on_record
 from replication.cost import Prices, last_seed
 from replication.data.sources import MISSING, Sources
+from replication.errors import ReplicationError
 from replication.forecast import shown as forecast
 from replication.forecast.devices import here
 from replication.forecast.outlook import Outlook, outlook
@@ -24,7 +26,7 @@ from replication.runs import Store
 from replication.spec.names import cell_name
 
 NUMBERS = ("iterations", "batch", "crop", "stride", "rate")
-COSTS = ("time", "memory")
+COSTS = ("time", "memory", "disk")
 
 
 def show(asked: Asked, console: Console) -> None:
@@ -40,41 +42,48 @@ def show(asked: Asked, console: Console) -> None:
         return
     _show(asked.plan, asked.store, asked.sources, found, console)
     console.print()
-    for line in forecast.lines(found, chosen=chosen, of_gpus=options.gpus is not None):
+    for line in forecast.lines(found, chosen=chosen):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _forecast(asked: Asked) -> tuple[Outlook, int]:
     """What is still to run will cost, after the probes if they are asked for; and on how many
-    workers, or devices, it is to run.
+    workers, or GPUs, it is to run.
     """
     options, tier = asked.options, asked.tier
     device = here(options.device, tier.threads, options.device_name)
-    chosen = options.gpus or options.workers or device.workers
+    if options.gpus and device.kind != "cuda":
+        raise ReplicationError(
+            f"--gpus {options.gpus}: the forecast is for a CPU ({device.title}); name a GPU, as in "
+            f"--device-name a100, or give --workers"
+        )
+    # On each device: several GPUs have a run each.
+    workers = options.workers or device.workers
 
     def look() -> Outlook:
-        return outlook(asked.plan, asked.store, asked.sources, device, workers=chosen)
+        return outlook(asked.plan, asked.store, asked.sources, device, workers=workers)
 
     found = look()
     if options.probe:
-        _probe(found, chosen)
+        _probe(found, workers)
         found = look()
-    return found, chosen
+    # Workers that share a GPU do not make it two.
+    return found, options.gpus or (1 if device.kind == "cuda" else workers)
 
 
-def _probe(found: Outlook, chosen: int) -> None:
+def _probe(found: Outlook, workers: int) -> None:
     """Measure what the forecast has only counted; said on stderr, as --json has stdout."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     shapes = found.shapes()
     if not shapes:
         console.print("probes: nothing to measure: every job's time is on record or probed")
         return
-    seconds = forecast.amount(forecast.probing_seconds(found, chosen))
-    console.print(f"probes: {len(shapes)} distinct shapes, {chosen} at a time: about {seconds}")
+    seconds = forecast.amount(forecast.probing_seconds(found, workers))
+    console.print(f"probes: {len(shapes)} distinct shapes, {workers} at a time: about {seconds}")
     # It imports torch.
     from replication.forecast.probing import measure_all
 
-    problems = measure_all(shapes, found.prices.probes, chosen, console)
+    problems = measure_all(shapes, found.prices.probes, workers, console)
     for label, problem in problems.items():
         console.print(f"probes: {label}: {problem}", markup=False)
 
@@ -147,8 +156,7 @@ def _trainings(shown: dict[str, Any], found: Outlook) -> list[str]:
                 *forecast.of_step(found, step["id"]),
             )
         )
-    numbers = [*range(5, 5 + len(NUMBERS)), len(rows[0]) - 2, len(rows[0]) - 1]
-    return forecast.columns(rows, numbers)
+    return forecast.columns(rows, [*range(5, 5 + len(NUMBERS)), *_costs(rows)])
 
 
 def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]:
@@ -157,13 +165,13 @@ def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]
     rows = [("evaluation", "first asked for by", "data", "of", "status", "stride", "scales",
              "flips", *COSTS)]  # fmt: skip
     for sweep in sweeps(plan.of_kind("evaluate")):
-        costs: tuple[str, str] | None = None
+        first = ""
         for step in sweep:
             one = step.config["evaluation"]
             own = forecast.of_step(found, step.id)
-            # Later ones of the sweep are made with its first.
-            cost = ("with it", "") if costs and any(own) else own
-            costs = costs or (own if any(own) else None)
+            # Later ones of the sweep are made with its first; each has counts of its own.
+            cost = ("with it", "", own[2]) if first and any(own) else own
+            first = first or own[0]
             rows.append(
                 (
                     _short(step.id),
@@ -177,7 +185,12 @@ def _evaluations(plan: Plan, shown: dict[str, Any], found: Outlook) -> list[str]
                     *cost,
                 )
             )
-    return forecast.columns(rows, [5, 6, len(rows[0]) - 2, len(rows[0]) - 1]) if rows[1:] else []
+    return forecast.columns(rows, [5, 6, *_costs(rows)]) if rows[1:] else []
+
+
+def _costs(rows: Sequence[Sequence[str]]) -> range:
+    """The columns of the costs, the last."""
+    return range(len(rows[0]) - len(COSTS), len(rows[0]))
 
 
 def _short(step_id: str) -> str:

@@ -115,6 +115,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Options that do not go together, or not with their values."""
+    arguments.device_name(options.device)
     for name, least in (("workers", 1), ("seeds", 1), ("gpus", 1)):
         value = getattr(options, name)
         if value is not None and value < least:

@@ -18,6 +18,7 @@ from rich.filesize import decimal
 from replication import arguments
 from replication.data import layouts
 from replication.data.prepare.meter import Meter
+from replication.environment import at_most_cores
 from replication.errors import ReplicationError, RunError
 from replication.guard import chain_leaks
 from replication.protocol import Evaluation
@@ -106,7 +107,7 @@ def _submit(
     from replication.submission.write import predictions, trained_model, write
 
     # As the evaluation step has it: sums then round alike.
-    torch.set_num_threads(wanted.tier.threads)
+    torch.set_num_threads(at_most_cores(wanted.tier.threads))
     label = f"data {evaluation.data} {evaluation.split}"
     with Meter(console, label, len(listing.ids)) as meter:
         pictures = wanted.sources.segmentation(

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from replication.data.sources import Sources
 from replication.errors import Diverged, ReplicationError
+from replication.forecast.devices import main_memory
+from replication.forecast.shortage import lacking
 from replication.plan import Plan, sweeps, work
 from replication.runs import Step, Store
 
@@ -92,7 +94,9 @@ def run(plan: Plan, store: Store, sources: Sources, options: Options, display: D
                     display.started(job)
             ready = wait([worker.pipe for worker in pool if worker.job], timeout=POLL_SECONDS)
             for worker in [worker for worker in pool if worker.pipe in ready]:
-                halted |= _listen(worker, queue, elsewhere, store, summary, display, options)
+                halted |= _listen(
+                    worker, queue, elsewhere, store, sources, summary, display, options
+                )
                 if worker.job is None and not worker.process.is_alive():
                     pool[pool.index(worker)] = _start(store, sources, options)
             if not ready and not any(worker.job for worker in pool):
@@ -163,6 +167,7 @@ def _listen(
     queue: list[Job],
     elsewhere: dict[Job, float],
     store: Store,
+    sources: Sources,
     summary: Summary,
     display: Display,
     options: Options,
@@ -172,12 +177,12 @@ def _listen(
     assert job is not None
     try:
         kind, *details = worker.pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):  # reset: it ended before it read its job
         worker.process.join()
         code = worker.process.exitcode
         kind, details = "failed", [f"the worker process ended with exit code {code}", False]
         if code == -signal.SIGKILL:
-            details[0] = "the worker process was killed (out of memory?)"
+            details[0] = _killed(job, sources, options)
     if kind == "progress":
         display.advanced(job, *details)
         return False
@@ -204,6 +209,15 @@ def _listen(
             summary.failed[step.id] = problem
     display.ended(job, problem)
     return fatal or options.fail_fast
+
+
+def _killed(job: Job, sources: Sources, options: Options) -> str:
+    """Why a worker was killed, most likely: a CPU's memory ran out, and what would fit into it."""
+    said = "the worker process was killed"
+    if options.device != "cpu":
+        return f"{said} (out of memory? the machine's, not the GPU's)"
+    needs = lacking(job, sources, "cpu", main_memory(), options.workers)
+    return f"{said}: out of memory? {needs}"
 
 
 def _start(store: Store, sources: Sources, options: Options) -> _Worker:

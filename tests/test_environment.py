@@ -8,6 +8,7 @@ import PIL
 import pytest
 import torch
 
+from replication import environment
 from replication.environment import describe, numerics
 
 
@@ -21,6 +22,22 @@ def test_a_description_is_json_and_says_what_it_is_made_of():
     # torch found these instructions by itself, without /proc/cpuinfo.
     if found["machine"] == "x86_64" and found["cpu_capability"] in ("AVX2", "AVX512"):
         assert "avx2" in found["vectors"].split() and "fma" in found["vectors"].split()
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [
+        ("avx avx2 f16c fma", False),
+        ("avx512_vnni avx512f avx512bw", False),
+        ("avx512_bf16 avx512f", True),
+        ("amx_bf16 amx_tile", True),
+        ("asimd asimddp bf16 i8mm", True),
+        ("", False),
+    ],
+)
+def test_processors_that_multiply_bfloat16(monkeypatch, flags, has):
+    monkeypatch.setattr(environment, "vectors", lambda: flags)
+    assert environment.has_bf16() is has
 
 
 def test_a_setting_that_chooses_kernels_is_recorded(monkeypatch):

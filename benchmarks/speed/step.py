@@ -8,7 +8,6 @@ has one 3x3 convolution more than the paper's; its share of the multiplications 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from benchmarks.networks import CLASSES, UNITS, build, table6, tier, torchvisions
 from benchmarks.speed.alternating import Comparison, Run, alternate
+from replication.environment import has_bf16
 from replication.training import segmentation_loss, set_batch_norm, sgd
 
 # (crop, batch): the micro tier's, twice that, and the paper's crop.
@@ -34,13 +34,6 @@ class Case:
     ours: str = "fp32"
     theirs: str = "fp32"
     aim: float | None = None
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself."""
-    flags = Path("/proc/cpuinfo")
-    words = flags.read_text().split() if flags.exists() else []
-    return "amx_bf16" in words or "avx512_bf16" in words
 
 
 def their_step(model: nn.Module, x: Tensor, labels: Tensor, *, bf16: bool) -> Run:

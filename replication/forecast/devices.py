@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from replication.environment import processor, vectors
+from replication.environment import (
+    BF16,
+    at_most_cores,
+    has_bf16,
+    installed,
+    processor,
+    vectors,
+)
 from replication.errors import ReplicationError, SpecError
 from replication.forecast.effort import Effort
 from replication.spec.checks import Place, display, fields, nearest, read_toml
@@ -28,6 +35,11 @@ DEVICE_TYPES: dict[str, Any] = {
 }  # fmt: skip
 SHARE_TYPES = dict.fromkeys((*PRECISIONS, "bandwidth"), Share)
 OVERHEAD_TYPES: dict[str, Any] = {"launch": dict[Kind, Rate], "job": Rate, "worker": Rate}
+# What hides GPUs from a program, or gives it others first.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+IDS = ("GPU-", "MIG-")
+# Prefixes of the vector instructions that tell one processor from another.
+WIDE = ("amx", "asimd", "avx", "sve")
 # Half of what is moved is half as long in memory.
 BYTES = {"fp32": 1.0, "tf32": 1.0, "bf16": 0.5}
 
@@ -142,6 +154,7 @@ class Here:
     kind: Kind
     # Of the CPU, whatever the device.
     processor: str
+    # Of a step: the tier's, but not more than there are cores.
     threads: int
     cores: int
     # In the table; None for a GPU that is not.
@@ -149,11 +162,6 @@ class Here:
     memory: float | None
     # Whether it is only named, and not at hand.
     imagined: bool = False
-
-    @property
-    def at_work(self) -> int:
-        """Threads that have a core."""
-        return self.threads if self.imagined else min(self.threads, self.cores)
 
     @property
     def workers(self) -> int:
@@ -169,6 +177,22 @@ class Here:
             return self.name
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''} a step"
         return f"{self.processor}, {self.cores} cores, {threads}"
+
+    def lacks(self, precision: str) -> str:
+        """Why steps of this precision are not for this CPU; empty if they are, and for a GPU."""
+        said = f'precision = "{precision}"'
+        if self.kind == "cuda" or self.imagined or precision == "fp32":
+            return ""
+        if precision == "tf32":
+            return f'{said} is for GPUs, and this is a CPU: use "fp32"'
+        if has_bf16() or not vectors():  # a machine that does not tell may have them
+            return ""
+        wide = [flag for flag in vectors().split() if flag.startswith(WIDE)]
+        return (
+            f"{said}: {self.processor} does not multiply bfloat16 itself (it has "
+            f"{' '.join(wide) or 'no such vectors'}, and none of {', '.join(BF16)}) and would "
+            f'emulate it: use a tier with precision = "fp32", a GPU, or a processor that does'
+        )
 
     def measured(self, environment: Mapping[str, Any]) -> bool:
         """Whether a step with this environment on record ran on this device, as it would here."""
@@ -188,7 +212,7 @@ class Here:
 def here(device: str, threads: int, named: str | None = None) -> Here:
     """The device of `--device`, or the one of `--device-name`, without asking torch.
 
-    Raises ReplicationError for a name that is not in the table.
+    Raises ReplicationError for a name that is not in the table, and for a GPU that is not here.
     """
     table = load()
     cores = os.cpu_count() or 1
@@ -199,34 +223,82 @@ def here(device: str, threads: int, named: str | None = None) -> Here:
             name=known.title if known.kind == "cuda" else "cpu",
             kind=known.kind, known=known, memory=known.memory, imagined=True, **fixed,
         )  # fmt: skip
+    fixed["threads"] = at_most_cores(threads)
     found = gpu() if device in ("auto", "cuda") else None
     if found is not None:
         name, memory = found
         return Here(name=name, kind="cuda", known=table.gpu(name), memory=memory, **fixed)
+    if device == "cuda":
+        raise ReplicationError(
+            f"--device cuda: {unused() or 'nvidia-smi lists no GPU here'}; use --device cpu, or "
+            f"--device-name to forecast for a GPU that is not here ({display(DEVICES)} lists them)"
+        )
     known = table.core(vectors())
     return Here(name="cpu", kind="cpu", known=known, memory=main_memory(), **fixed)
 
 
-@cache
 def gpu() -> tuple[str, float] | None:
-    """Name and memory in bytes of the first GPU that its driver lists, or None.
+    """Name and memory in bytes of the GPU that a run would use: the first that its driver lists,
+    or the first of CUDA_VISIBLE_DEVICES. None where there is none.
 
-    Where the driver's own command is not at hand, torch is asked if it is loaded anyway.
+    Where the driver's own command does not tell, torch is asked if it is loaded anyway.
     """
-    command = shutil.which("nvidia-smi")
-    if command is None:
+    if unused():
+        return None
+    listed = _listed()
+    if not listed:
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_available():
             return None
         found = torch.cuda.get_device_properties(0)
         return found.name, float(found.total_memory)
-    query = [command, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    return _seen()[0][1:]
+
+
+def unused() -> str:
+    """Why a run would use no GPU, were there any; empty where it would."""
+    torch = installed("torch")
+    if torch.endswith("+cpu"):
+        return f"torch {torch} is built for CPUs alone"
+    given = os.environ.get(VISIBLE)
+    if given is not None and not (_first(given).isdecimal() or _first(given).startswith(IDS)):
+        return f'{VISIBLE}="{given}" hides every GPU'
+    if _listed() and not _seen():
+        return f'{VISIBLE}="{given}" names none of the {len(_listed())} that nvidia-smi lists'
+    return ""
+
+
+def _first(visible: str) -> str:
+    return visible.partition(",")[0].strip()
+
+
+def _seen() -> tuple[tuple[str, str, float], ...]:
+    """Of the GPUs that the driver lists, those that CUDA_VISIBLE_DEVICES may name first."""
+    given, listed = os.environ.get(VISIBLE), _listed()
+    # A part of a GPU has an id of its own, which does not say of which: the driver's first.
+    if given is None or _first(given).startswith("MIG-"):
+        return listed
+    if _first(given).isdecimal():
+        return listed[int(_first(given)) :]
+    return tuple(one for one in listed if one[0].startswith(_first(given)))
+
+
+@cache
+def _listed() -> tuple[tuple[str, str, float], ...]:
+    """Id, name and memory in bytes of the GPUs that the driver's own command lists."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return ()
+    query = [command, "--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits"]
     try:
         text = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-        name, megabytes = text.splitlines()[0].rsplit(",", 1)
-        return name.strip(), float(megabytes) * 2**20
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
-        return None
+        rows = [line.split(",") for line in text.splitlines()]
+        return tuple(
+            (uuid.strip(), ",".join(name).strip(), float(megabytes) * 2**20)
+            for uuid, *name, megabytes in rows
+        )
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ()
 
 
 def main_memory() -> float | None:

@@ -1,13 +1,12 @@
 """What the unfinished steps write, and what their data take in the cache. No torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replication.forecast.counting import FLOAT, Pass, classification, segmentation
 from replication.forecast.pictures import Splits
-from replication.plan import Plan
 from replication.protocol import Network, Pretraining, Stage
 from replication.runs import Step
 
@@ -18,18 +17,15 @@ LOGGED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disk:
-    """Bytes."""
+class Written:
+    """Bytes of one step."""
 
-    weights: float
-    counts: float
-    # Configurations, logs, lists of images.
-    records: float
-    # Of the largest checkpoint, for each training under way; deleted when it ends.
-    checkpoint: float
-    # Decoded pictures, if they are kept, whether or not they are there already.
-    cache: float
-    folder: Path
+    weights: float = 0.0
+    counts: float = 0.0
+    # Configuration, log, list of images.
+    records: float = 0.0
+    # While a training is under way; deleted when it ends.
+    checkpoint: float = 0.0
 
     @property
     def results(self) -> float:
@@ -37,35 +33,49 @@ class Disk:
         return self.weights + self.counts + self.records
 
 
-def of(plan: Plan, todo: Iterable[Step], splits: Splits, folder: Path) -> Disk:
-    """Disk that these steps of the plan take; `folder` is that of the data cache."""
-    weights, counts, records, checkpoint = 0.0, 0.0, 0.0, 0.0
+@dataclass(frozen=True, kw_only=True)
+class Disk(Written):
+    """Bytes of many steps; the checkpoint is the largest, for each training under way."""
+
+    # Decoded pictures, if they are kept, whether or not they are there already.
+    cache: float
+    folder: Path
+
+
+def of(todo: Mapping[str, Step], splits: Splits, folder: Path) -> Disk:
+    """Disk that these steps take, by id; `folder` is that of the data cache."""
+    written = [of_step(step, splits) for step in todo.values()]
     read: dict[tuple[str, str], float] = {}
-    for step in todo:
+    for step in todo.values():
         data = step.config["data"]
         split = splits.of(data["role"], data["split"])
         # A classification set has no masks.
         read[data["role"], data["split"]] = split.pixels * (3 if data["role"] == "imagenet" else 4)
-        records += SMALL
-        if step.kind == "evaluate":
-            counts += split.count * split.classes**2 * 4
-            records += split.count * ID
-            continue
-        counted, replicas, iterations = _network(step.config, split.classes)
-        # A convolution has one tensor, a batch norm five.
-        tensors = sum(4 * one.counters + bool(one.parameters) for one in counted.layers)
-        saved = counted.state_bytes + HEADER * tensors
-        weights += saved
-        records += iterations / LOGGED * LINE + split.count * ID * (step.kind == "train")
-        copies = 1 + (replicas if replicas > 1 else 0)
-        checkpoint = max(checkpoint, saved + copies * FLOAT * counted.parameters)
     return Disk(
-        weights=weights,
-        counts=counts,
-        records=records,
-        checkpoint=checkpoint,
+        weights=sum(one.weights for one in written),
+        counts=sum(one.counts for one in written),
+        records=sum(one.records for one in written),
+        checkpoint=max((one.checkpoint for one in written), default=0.0),
         cache=sum(read.values()) if splits.sources.cached else 0.0,
         folder=folder,
+    )
+
+
+def of_step(step: Step, splits: Splits) -> Written:
+    """Disk that a step takes; an evaluation's is its own, whatever sweep it is made in."""
+    data = step.config["data"]
+    split = splits.of(data["role"], data["split"])
+    if step.kind == "evaluate":
+        return Written(counts=split.count * split.classes**2 * 4, records=SMALL + split.count * ID)
+    counted, replicas, iterations = _network(step.config, split.classes)
+    # A convolution has one tensor, a batch norm five.
+    tensors = sum(4 * one.counters + bool(one.parameters) for one in counted.layers)
+    saved = counted.state_bytes + HEADER * tensors
+    copies = 1 + (replicas if replicas > 1 else 0)
+    return Written(
+        weights=saved,
+        records=SMALL + iterations / LOGGED * LINE + split.count * ID * (step.kind == "train"),
+        checkpoint=saved + copies * FLOAT * counted.parameters,
     )
 
 

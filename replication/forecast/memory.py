@@ -38,11 +38,19 @@ class Memory:
     margin: float
     # A GPU holds the decoded set where it has room for it: see `data.feed`.
     pictures: float = 0.0
+    # Of weights, activations and logits together, where a probe measured their peak.
+    measured: float | None = None
 
     @property
     def total(self) -> float:
-        counted = self.weights + self.activations + self.logits
-        return counted * (1 + self.margin) + self.pictures + self.base
+        counted = (self.weights + self.activations + self.logits) * (1 + self.margin)
+        tensors = counted if self.measured is None else self.measured
+        return tensors + self.pictures + self.base
+
+    @property
+    def rests_on(self) -> str:
+        """The basis: "counted" or "probe"."""
+        return "counted" if self.measured is None else "probe"
 
 
 def resident(pixels: float, kind: str, available: float | None) -> float:
@@ -95,8 +103,8 @@ def of_sweep(
     network = Network.model_validate(configs[0]["network"])
     strategies = [Evaluation.model_validate(config["evaluation"]) for config in configs]
     activations, logits, state = 0.0, 0.0, 0.0
-    for size, (_, seen) in grouped(network, strategies[0], sizes).items():
-        images = images_at_once(size, seen, BATCH_PIXELS[kind])
+    for size, (count, seen) in grouped(network, strategies[0], sizes).items():
+        images = min(count, images_at_once(size, seen, BATCH_PIXELS[kind]))
         for output_stride, scale, _ in passes(strategies):
             counted = scaled(network, classes, output_stride, seen, scale)
             state = counted.state_bytes
@@ -168,18 +176,28 @@ def gigabytes(size: float) -> str:
 
 
 def what_would_fit(
-    config: Mapping[str, Any], classes: int, kind: str, available: float | None
+    config: Mapping[str, Any],
+    classes: int,
+    kind: str,
+    available: float | None,
+    measured: float | None = None,
 ) -> str:
-    """For a training that does not fit: what it needs, and what would fit instead."""
+    """For a training that does not fit: what it needs, and what would fit instead.
+
+    Where it was `measured` to need more or less than is counted, so do smaller ones, in proportion.
+    """
     key = "pretraining" if "pretraining" in config else "stage"
     batch, crop = config[key]["batch_size"], config[key]["crop_size"]
-    needed = of_training(config, classes, kind).total
+    counted = of_training(config, classes, kind).total
+    needed = measured or counted
     needs = f"needs about {gigabytes(needed)}"
     if available is None:
         return f"at batch {batch}, crop {crop} ({needs})"
     text = f"at batch {batch}, crop {crop} ({needs}, the device has {gigabytes(available)})"
     if needed <= available:
         return f"{text}: it should have fitted; something else may be using the memory"
+    base = BASE[kind]
+    available = base + (available - base) * (counted - base) / (needed - base)
     would = []
     if images := fitting_batch(config, classes, kind, available):
         would.append(f"a batch of {images}")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 from replication.data.sources import Sources, cache_folder
 from replication.forecast import disk, memory
 from replication.forecast.devices import Device, Here, Known, load
-from replication.forecast.effort import Effort
+from replication.forecast.disk import Written
+from replication.forecast.effort import Effort, grouped
 from replication.forecast.memory import Memory
 from replication.forecast.pictures import Splits
 from replication.forecast.prices import Price, Prices, precision
 from replication.forecast.probes import Probes, Shape
 from replication.forecast.schedule import Makespan, longest_chain, makespans, unfinished
 from replication.plan import Plan
-from replication.runs import Status, Store
+from replication.protocol import Evaluation, Network
+from replication.runs import Status, Step, Store
 from replication.workers import Job
 
 
@@ -71,6 +73,16 @@ class Outlook:
         """The job that takes most memory."""
         return max(self.expected, key=lambda one: one.memory.total, default=None)
 
+    @property
+    def side_by_side(self) -> int:
+        """Jobs that share the device's memory."""
+        return min(self.prices.workers, len(self.expected))
+
+    def together(self, number: int) -> float:
+        """Bytes of so many jobs at once, were they the largest."""
+        sizes = sorted((one.memory.total for one in self.expected), reverse=True)
+        return sum(sizes[:number])
+
     def seconds(self, job: Job) -> float:
         """Of one job, for schedules and progress; 0 where nothing is known of it."""
         one = self.by_step.get(job[0].id)
@@ -85,18 +97,22 @@ class Outlook:
     def longest_chain(self) -> float:
         return longest_chain([one.job for one in self.expected], self.seconds)
 
+    def written(self, step: Step) -> Written:
+        """The disk that a step takes."""
+        return disk.of_step(step, self.prices.splits)
+
     def bases(self) -> dict[str, int]:
         """How many jobs rest on what."""
         found: dict[str, int] = {}
         for one in self.expected:
-            found[one.price.basis] = found.get(one.price.basis, 0) + 1
+            found[one.price.rests_on] = found.get(one.price.rests_on, 0) + 1
         return found
 
     def shapes(self) -> list[Shape]:
         """What a probe could still measure here: distinct shapes of jobs without a better basis."""
         found: dict[str, Shape] = {}
         for one in self.expected:
-            if one.price.basis in ("nearest", "table", "unknown"):
+            if one.price.basis not in ("record", "probe"):
                 shape = self.prices.shape(one.job)
                 found.setdefault(shape.key, shape)
         return list(found.values())
@@ -146,12 +162,12 @@ def outlook(
     )
     queue = unfinished(plan, states)
     expected = tuple(_expected(job, prices) for job in queue)
-    todo = [step for job in queue for step in job]
+    todo = {step.id: step for job in queue for step in job}
     return Outlook(
         plan=plan,
         prices=prices,
         expected=expected,
-        disk=disk.of(plan, todo, prices.splits, cache_folder()),
+        disk=disk.of(todo, prices.splits, cache_folder()),
     )
 
 
@@ -176,8 +192,27 @@ def _expected(job: Job, prices: Prices) -> Expected:
         price=prices.of(job),
         effort=prices.effort(job),
         left=left(job, prices.store.partial(job[0].id)),
-        memory=memory_of(job, prices.splits, here.kind, here.memory),
+        memory=_measured(job, prices, memory_of(job, prices.splits, here.kind, here.memory)),
     )
+
+
+def _measured(job: Job, prices: Prices, counted: Memory) -> Memory:
+    """A job's memory with the peak that a probe of it measured, where there is one.
+
+    Other processes change its speed, not what it allocates: one with any number of workers will do.
+    """
+    shape = prices.shape(job)
+    found = prices.probes.of(shape, prices.workers)
+    if found is None or found[0].memory is None:
+        return counted
+    if shape.pictures:
+        config, data = job[0].config, job[0].config["data"]
+        network = Network.model_validate(config["network"])
+        strategy = Evaluation.model_validate(config["evaluation"])
+        sizes = prices.splits.of(data["role"], data["split"]).sizes
+        if len(grouped(network, strategy, sizes)) > 1:
+            return counted  # the probe was of the commonest size, not of the largest
+    return replace(counted, measured=found[0].memory)
 
 
 def left(job: Job, folder: Path) -> float:

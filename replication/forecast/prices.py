@@ -1,8 +1,9 @@
 """Seconds of each job still to run, each with what they rest on. No torch.
 
-In this order: the same step under another seed on record, from this device; a probe of its shape;
-the counted effort at the rate of the nearest step on record, from this device; the counted effort
-at the rates that the table of devices gives.
+In this order: the same step under another seed on record, from this device; a probe of its shape
+beside as many others as are to run; such a probe beside another number of them; the counted effort
+at the rate of the nearest step on record, from this device; the counted effort at the rates that
+the table of devices gives.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from replication.cost import durations, record_seconds, sweep_seconds
 from replication.forecast.devices import Here, Known
@@ -23,8 +24,7 @@ from replication.plan import Plan
 from replication.runs import Step, Store, read_json
 from replication.workers import Job
 
-Basis = Literal["record", "probe", "nearest", "table", "unknown"]
-BASES: tuple[Basis, ...] = get_args(Basis)
+Basis = Literal["record", "probe", "other probe", "nearest", "table", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,15 @@ class Price:
     basis: Basis
     # The step on record that is nearest.
     nearest: str = ""
+    # Side by side as the probe was made.
+    probe_workers: int = 0
+
+    @property
+    def rests_on(self) -> str:
+        """The basis by name: "probe, 1 worker" is one made beside another number of them."""
+        if self.basis != "other probe":
+            return self.basis
+        return f"probe, {self.probe_workers} worker{'s' * (self.probe_workers > 1)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +81,16 @@ class Prices:
         if all(step.id in self._recorded for step in job):
             return Price(seconds=sweep_seconds(job, self._recorded), basis="record")
         effort = self.effort(job)
-        probed = self.probes.of(self.shape(job), self.workers)
-        if probed is not None:
+        found = self.probes.of(self.shape(job), self.workers)
+        if found is not None:
+            probe, number = found
             # Of one iteration, or of the pictures that the probe evaluated.
-            share = effort.flops / probed.flops
-            return Price(seconds=share * probed.seconds + self.table.job, basis="probe")
+            share = effort.flops / probe.flops
+            return Price(
+                seconds=share * probe.seconds + self.table.job,
+                basis="probe" if number == self.workers else "other probe",
+                probe_workers=number,
+            )
         modelled = self.modelled(effort, job[0].config)
         if modelled is None:
             return Price(seconds=None, basis="unknown")
@@ -113,7 +127,7 @@ class Prices:
             device = self.table.named("a100") if self._measured_folders else None
         if device is None:
             return None
-        return self.table.seconds(effort, device, precision(config), self.here.at_work)
+        return self.table.seconds(effort, device, precision(config), self.here.threads)
 
     @cached_property
     def _recorded(self) -> dict[str, float]:

@@ -9,11 +9,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from replication.data.sources import cache_folder
+from replication.environment import installed
 from replication.errors import RunError
 from replication.files import write_atomically
 from replication.forecast.devices import Here
@@ -23,7 +23,7 @@ from replication.inference import BATCH_PIXELS, images_at_once
 from replication.protocol import Evaluation, Network, Pretraining, Stage
 
 # Raised whenever a probe measures something else.
-FORMAT = 1
+FORMAT = 2
 # What decides weights, not time: which rates a convolution has (within 5 % on a CPU), what is
 # drawn, and constants.
 NETWORK = (
@@ -144,7 +144,7 @@ class Probe:
     seconds: float
     # Counted, of what was measured.
     flops: float
-    # Peak memory in bytes where the device tells it.
+    # Peak of its tensors in bytes, where the device tells it; a CPU does not.
     memory: float | None = None
 
 
@@ -155,13 +155,15 @@ class Probes:
         self.file = file or cache_folder() / "probes.json"
         self._content = self._read()
 
-    def of(self, wanted: Shape, workers: int) -> Probe | None:
-        """The measurement with that many processes side by side, or the nearest number of them."""
+    def of(self, wanted: Shape, workers: int) -> tuple[Probe, int] | None:
+        """The measurement with that many processes side by side, or the nearest number of them;
+        and that number: a process is slowed by the others, so that another number's is a hint.
+        """
         kept = self._content.get(wanted.key, {}).get("probes", {})
         if not kept:
             return None
         nearest = min(kept, key=lambda number: abs(int(number) - workers))
-        return Probe(**kept[nearest])
+        return Probe(**kept[nearest]), int(nearest)
 
     def keep(self, measured: Shape, probe: Probe, workers: int) -> None:
         """Add a measurement, made with that many processes side by side."""
@@ -179,11 +181,3 @@ class Probes:
         except (OSError, ValueError) as error:
             raise RunError(f"{self.file}: damaged ({error}); delete it to measure anew") from None
         return content
-
-
-def installed(package: str) -> str:
-    """A package's version without importing it."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -1,13 +1,16 @@
 """Making the probes: the real training loop and evaluation, for a moment, on generated pictures."""
 
+import gc
 import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -35,54 +38,84 @@ def measure_all(
 ) -> dict[str, str]:
     """Measure the shapes, `workers` at a time as steps will run; returns problems by label.
 
-    Each measurement is kept as soon as it is made.
+    Each measurement is kept as soon as it is made. None has idle neighbours, which would make it
+    quicker than the steps will be: where no shape is left to start, earlier ones are repeated.
     """
     problems: dict[str, str] = {}
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        running = {pool.submit(attempt, one): one for one in shapes}
+    # Not a folder of each process: one that is ended leaves its files behind.
+    with tempfile.TemporaryDirectory() as folder, _processes(workers) as pool:
+        measured = {pool.submit(attempt, one, folder): one for one in shapes}
+        beside: dict[Future[Probe | str], Shape] = {}
+        repeated = deque(shapes)
         with console.status("") as status:
-            for done, future in enumerate(as_completed(running), 1):
-                one = running[future]
-                try:
-                    result = future.result()
-                except BrokenProcessPool:
-                    result = "the process was killed (out of memory?)"
-                if isinstance(result, Probe):
-                    probes.keep(one, result, workers)
-                else:
-                    problems[one.label] = result
-                status.update(f"probes: {done}/{len(shapes)}")
-    finally:
-        pool.shutdown(cancel_futures=True)
+            while measured:
+                while len(measured) + len(beside) < workers and repeated:
+                    try:
+                        beside[pool.submit(attempt, repeated[0], folder)] = repeated[0]
+                    except BrokenProcessPool:
+                        break
+                    repeated.rotate(-1)
+                for future in wait([*measured, *beside], return_when=FIRST_COMPLETED).done:
+                    one, result = (measured if future in measured else beside)[future], _of(future)
+                    if not isinstance(result, Probe) and one in repeated:
+                        repeated.remove(one)
+                    if beside.pop(future, None):
+                        continue
+                    del measured[future]
+                    if isinstance(result, Probe):
+                        probes.keep(one, result, workers)
+                    else:
+                        problems[one.label] = result
+                    status.update(f"probes: {len(shapes) - len(measured)}/{len(shapes)}")
     return problems
 
 
-def attempt(one: Shape) -> Probe | str:
-    """Measure a shape; or why it cannot be, where memory is what lacks."""
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    """A pool; what it still runs at the end is ended, as nobody waits for it."""
+    others = set(active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        return measure(one)
+        yield pool
+    finally:
+        for process in set(active_children()) - others:
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _of(future: "Future[Probe | str]") -> Probe | str:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return "the process was killed (out of memory?)"
+
+
+def attempt(one: Shape, folder: str) -> Probe | str:
+    """Measure a shape, with its files in the folder; or why not, where memory is what lacks."""
+    try:
+        return measure(one, folder)
     except (MemoryError, RuntimeError) as problem:
         if not lacks_memory(problem):
             raise
         return "out of memory"
 
 
-def measure(one: Shape) -> Probe:
-    """Seconds of one iteration of the shape, or of its pictures."""
+def measure(one: Shape, folder: str) -> Probe:
+    """Seconds of one iteration of the shape, or of its pictures; `folder` is for its files."""
     torch.set_num_threads(one.threads)
     if one.kind == "cuda":
+        gc.collect()  # what an earlier probe of this process left
         torch.cuda.reset_peak_memory_stats()
-    seconds = _evaluation(one) if one.pictures else _training(one)
+    seconds = _evaluation(one) if one.pictures else _training(one, folder)
     memory = float(torch.cuda.max_memory_allocated()) if one.kind == "cuda" else None
     return Probe(seconds=seconds, flops=one.effort.flops, memory=memory)
 
 
-def _training(one: Shape) -> float:
+def _training(one: Shape, within: str) -> float:
     config = one.configs[0]
     network = Network.model_validate(config["network"])
     generator = torch.Generator().manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=within) as folder:
         if "pretraining" in config:
             pretraining = Pretraining.model_validate(config["pretraining"])
             classifier = build_classifier(

@@ -9,6 +9,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from replication.forecast.devices import PRECISIONS, Device
+from replication.forecast.disk import Written
 from replication.forecast.memory import gigabytes, what_would_fit
 from replication.forecast.outlook import Expected, Outlook
 from replication.forecast.prices import precision
@@ -28,6 +29,9 @@ BASES = {
     "table": "by counted FLOPs and bytes, at shares of the device's peaks that are assumed",
     "unknown": "unknown: no step on record, no probe, and devices.toml does not know the device",
 }
+
+
+MEMORY_BASES = {"counted": "counted", "probe": "measured by a probe"}
 
 
 def amount(seconds: float | None) -> str:
@@ -52,17 +56,17 @@ def columns(rows: Sequence[Sequence[str]], numeric: Sequence[int]) -> list[str]:
     ]
 
 
-def lines(found: Outlook, *, chosen: int, of_gpus: bool) -> list[str]:
+def lines(found: Outlook, *, chosen: int) -> list[str]:
     """The totals, as `--dry-run` prints them. `chosen`: workers, or GPUs, that were asked for."""
     if not found.expected:
         return ["nothing is left to run"]
     here = found.here
     said = [f"What is still to run costs, on {'' if not here.imagined else 'one '}{here.title}:"]
     said += [f"  {line}" for line in _time(found)]
-    said += [f"  {line}" for line in _memory(found, chosen)]
+    said += [f"  {line}" for line in _memory(found)]
     said += [f"  {line}" for line in _disk(found)]
     if not found.untimed:
-        said += ["", *_queue(found, chosen, of_gpus)]
+        said += ["", *_queue(found, chosen)]
     if found.untimed or (here.kind == "cpu" and found.device_seconds > LONG):
         said += ["", *_elsewhere(found)]
     return said
@@ -83,23 +87,32 @@ def _time(found: Outlook) -> list[str]:
     said = [f"time    {total} ({', '.join(parts)})"]
     for basis, count in found.bases().items():
         jobs = f"{count} job{'s' * (count > 1)}"
-        said.append(f"        {jobs}: {BASES[basis]}")
+        said.append(f"        {jobs}: {_basis(basis, found.prices.workers)}")
     measurable = len(found.shapes())
     if measurable and not found.here.imagined:
         said.append(f"        --probe measures the {measurable} distinct shapes of these")
     return said
 
 
-def _memory(found: Outlook, chosen: int) -> list[str]:
+def _basis(rests_on: str, workers: int) -> str:
+    """What a time rests on, in a sentence; a probe with other workers is named by their number."""
+    if rests_on in BASES:
+        return BASES[rests_on]
+    return f"by a probe of its shape with {rests_on.partition(', ')[2]}; this is for {workers}"
+
+
+def _memory(found: Outlook) -> list[str]:
     largest, here = found.largest, found.here
     assert largest is not None
     there = f", of {gigabytes(here.memory)}" if here.memory else ""
-    side = min(chosen, len(found.expected))
-    if here.kind == "cpu" and side > 1:
-        most = sum(sorted((one.memory.total for one in found.expected), reverse=True)[:side])
-        there = f"; at most {gigabytes(most)} for {side} side by side{there}"
-    said = [f"memory  {gigabytes(largest.memory.total)} at most ({largest.label}){there}"]
-    return said + [f"        {line}" for line in shortened(warnings(found, chosen))]
+    if (side := found.side_by_side) > 1:
+        there = f"; at most {gigabytes(found.together(side))} for {side} side by side{there}"
+    basis = MEMORY_BASES[largest.memory.rests_on]
+    said = [f"memory  {gigabytes(largest.memory.total)} at most, {basis} ({largest.label}){there}"]
+    measured = sum(one.memory.rests_on == "probe" for one in found.expected)
+    if 0 < measured < len(found.expected):
+        said.append(f"        {measured} of {len(found.expected)} jobs: {MEMORY_BASES['probe']}")
+    return said + [f"        {line}" for line in shortened(warnings(found))]
 
 
 def _disk(found: Outlook) -> list[str]:
@@ -125,10 +138,10 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _queue(found: Outlook, chosen: int, of_gpus: bool) -> list[str]:
+def _queue(found: Outlook, chosen: int) -> list[str]:
     """The makespan for 1 to 64 workers; the chosen number has a star."""
     spans = found.makespans(chosen)
-    what = "GPUs" if of_gpus or found.here.kind == "cuda" else "workers"
+    what = "GPUs" if found.here.kind == "cuda" else "workers"
     rows = [
         [what, *(f"{one.workers}{'*' * (one.workers == chosen)}" for one in spans)],
         ["makespan", *(amount(one.seconds) for one in spans)],
@@ -195,20 +208,42 @@ def shortened(said: Sequence[str]) -> list[str]:
     return [*said[:MOST_WARNINGS], *([f"warning: and {more} more like these"] if more > 0 else [])]
 
 
-def warnings(found: Outlook, chosen: int) -> list[str]:
-    """A line for each job that is predicted not to fit, and one where too many run side by side."""
+def warnings(found: Outlook) -> list[str]:
+    """A line for each job that is predicted not to fit, and one where too many run side by side;
+    first, one for arithmetic that the device lacks.
+    """
+    modes = sorted({precision(one.job[0].config) for one in found.expected})
+    lacking = [f"warning: {why}" for mode in modes if (why := found.here.lacks(mode))]
     said = [f"warning: {too_large(one, found)}" for one in found.too_large()]
+    side, available = found.side_by_side, found.here.memory
+    if available and not said and found.together(side) > available:
+        fitting = max(n for n in range(1, side) if found.together(n) <= available)
+        said.append(
+            f"warning: the {side} largest jobs side by side need "
+            f"{gigabytes(found.together(side))}, {_owner(found)} has {gigabytes(available)}; "
+            f"--workers {fitting} would fit"
+        )
+    return lacking + said
+
+
+def beginning(found: Outlook) -> list[str]:
+    """How a run goes on: its workers, the most memory that they are predicted to take, warnings."""
+    largest, side, threads = found.largest, found.side_by_side, found.here.threads
+    if largest is None:  # what is unfinished waits for what failed
+        return []
+    said = f"{side} worker{'s' * (side > 1)}, {threads} thread{'s' * (threads > 1)}"
+    said += f"{' each' * (side > 1)}; memory at most {gigabytes(largest.memory.total)}"
+    if side > 1:
+        said += f" a worker, {gigabytes(found.together(side))} in all"
+    said += f", {MEMORY_BASES[largest.memory.rests_on]}"
     available = found.here.memory
-    if found.here.kind == "cpu" and available and not said and chosen > 1:
-        sizes = sorted((one.memory.total for one in found.expected), reverse=True)
-        if sum(sizes[:chosen]) > available:
-            fitting = max(n for n in range(1, chosen) if sum(sizes[:n]) <= available)
-            said.append(
-                f"warning: the {chosen} largest jobs side by side need "
-                f"{gigabytes(sum(sizes[:chosen]))}, the machine has {gigabytes(available)}; "
-                f"--workers {fitting} would fit"
-            )
-    return said
+    if available:
+        said += f"; {_owner(found)} has {gigabytes(available)}"
+    return [said, *shortened(warnings(found))]
+
+
+def _owner(found: Outlook) -> str:
+    return "the machine" if found.here.kind == "cpu" else "the GPU"
 
 
 def too_large(one: Expected, found: Outlook) -> str:
@@ -220,7 +255,7 @@ def too_large(one: Expected, found: Outlook) -> str:
             f"{gigabytes(one.memory.total)}, the device has {gigabytes(here.memory or 0)}"
         )
     classes = found.prices.splits.of(step.config["data"]["role"], step.config["data"]["split"])
-    advice = what_would_fit(step.config, classes.classes, here.kind, here.memory)
+    advice = what_would_fit(step.config, classes.classes, here.kind, here.memory, one.memory.total)
     return f"{one.label} is predicted to run out of memory {advice}"
 
 
@@ -235,7 +270,8 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
         "device_hours": None if found.untimed else found.device_seconds / 3600,
         "rests_on": found.bases(),
         "peak_memory": found.largest.memory.total if found.largest else 0,
-        "disk": {**asdict(found.disk), "folder": str(found.disk.folder)},
+        "peak_memory_rests_on": found.largest.memory.rests_on if found.largest else None,
+        "disk": {**_bytes(found.disk), "folder": str(found.disk.folder)},
         "makespans": [] if found.untimed else [
             {"workers": one.workers, "seconds": one.seconds, "at_work": one.use,
              "chosen": one.workers == chosen}
@@ -251,21 +287,29 @@ def as_json(found: Outlook, chosen: int) -> dict[str, Any]:
             for gpu in found.prices.table.devices.values() if gpu.kind == "cuda"
         },
         "to_probe": [one.label for one in found.shapes()],
-        "warnings": warnings(found, chosen),
+        "warnings": warnings(found),
         "jobs": [
             {
                 "steps": [step.id for step in one.job],
                 "label": one.label,
                 "seconds": one.seconds,
-                "rests_on": one.price.basis,
+                "rests_on": one.price.rests_on,
                 "nearest": one.price.nearest or None,
                 "flops": one.left * one.effort.flops,
                 "bytes_moved": one.left * (one.effort.moved + one.effort.convolved),
-                "memory": {**asdict(one.memory), "total": one.memory.total},
+                "memory": {
+                    **asdict(one.memory), "total": one.memory.total,
+                    "rests_on": one.memory.rests_on,
+                },
+                "disk": {step.id: _bytes(found.written(step)) for step in one.job},
             }
             for one in found.expected
         ],
     }  # fmt: skip
+
+
+def _bytes(disk: Written) -> dict[str, Any]:
+    return {**asdict(disk), "results": disk.results}
 
 
 def probing_seconds(found: Outlook, workers: int) -> float:
@@ -278,7 +322,13 @@ def probing_seconds(found: Outlook, workers: int) -> float:
     return found.prices.table.worker + total / max(1, min(workers, len(found.shapes())))
 
 
-def of_step(found: Outlook, step_id: str) -> tuple[str, str]:
-    """Seconds and peak memory of a step still to run, for a table; empty for others."""
+def of_step(found: Outlook, step_id: str) -> tuple[str, str, str]:
+    """Seconds, peak memory and disk of a step still to run, for a table; empty for others.
+
+    Time and memory are its job's, the disk its own.
+    """
     one = found.by_step.get(step_id)
-    return ("", "") if one is None else (amount(one.seconds), gigabytes(one.memory.total))
+    if one is None:
+        return ("", "", "")
+    disk = decimal(int(found.written(found.plan.steps[step_id]).results))
+    return (amount(one.seconds), gigabytes(one.memory.total), disk)

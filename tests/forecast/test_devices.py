@@ -2,6 +2,7 @@
 
 import pytest
 
+from replication import environment
 from replication.errors import ReplicationError, SpecError
 from replication.forecast import devices
 from replication.forecast.counting import classification
@@ -92,8 +93,11 @@ def test_the_device_here_and_one_that_is_named(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: None)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: 8)
     cpu = devices.here("auto", 3)
-    assert (cpu.kind, cpu.name, cpu.workers, cpu.at_work) == ("cpu", "cpu", 2, 3)
-    assert devices.here("cpu", 16).at_work == 8
+    assert (cpu.kind, cpu.name, cpu.workers, cpu.threads) == ("cpu", "cpu", 2, 3)
+    many = devices.here("cpu", 16)
+    assert (many.workers, many.threads) == (1, 8) and "8 threads a step" in many.title
+    # Of a device that is only named the cores are not known.
+    assert devices.here("cpu", 16, "server-core").threads == 16
     assert cpu.memory is not None and cpu.memory > 1e8
     monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
     gpu = devices.here("auto", 3)
@@ -103,13 +107,103 @@ def test_the_device_here_and_one_that_is_named(monkeypatch):
     assert named.imagined and named.memory == 16e9 and named.title == "V100 16 GB"
 
 
+LISTED = (("GPU-1a2b", "Tesla T4", 16e9), ("GPU-3c4d", "NVIDIA H100 80GB HBM3", 85e9))
+T4, H100 = (one[1:] for one in LISTED)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """A driver that lists two, a torch that is built for them."""
+    monkeypatch.setattr(devices, "_listed", lambda: LISTED)
+    monkeypatch.setattr(devices, "installed", lambda package: "2.12.1")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("visible", "first"),
+    [(None, T4), ("0,1", T4), ("1", H100), (" 1 ,0", H100), ("GPU-3c", H100), ("MIG-5e", T4)],
+)
+def test_the_gpu_that_a_run_would_use(two_gpus, monkeypatch, visible, first):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices.gpu() == first and devices.here("auto", 1).name == first[0]
+
+
+@pytest.mark.parametrize(
+    ("visible", "said"),
+    [
+        ("", 'CUDA_VISIBLE_DEVICES="" hides every GPU'),
+        ("-1", 'CUDA_VISIBLE_DEVICES="-1" hides every GPU'),
+        ("2", 'CUDA_VISIBLE_DEVICES="2" names none of the 2 that nvidia-smi lists'),
+        ("GPU-9", 'CUDA_VISIBLE_DEVICES="GPU-9" names none'),
+    ],
+)
+def test_a_hidden_gpu_is_none(two_gpus, monkeypatch, visible, said):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices.here("auto", 1).kind == "cpu"
+    with pytest.raises(ReplicationError, match=f"--device cuda: {said}.*; use --device cpu"):
+        devices.here("cuda", 1)
+
+
+def test_a_torch_for_cpus_uses_no_gpu(two_gpus, monkeypatch):
+    monkeypatch.setattr(devices, "installed", lambda package: "2.12.1+cpu")
+    assert devices.here("auto", 1).kind == "cpu"
+    with pytest.raises(ReplicationError, match=r"torch 2.12.1\+cpu is built for CPUs alone"):
+        devices.here("cuda", 1)
+
+
+def test_a_gpu_that_is_not_here_is_not_a_cpu(monkeypatch):
+    monkeypatch.setattr(devices, "gpu", lambda: None)
+    with pytest.raises(ReplicationError, match=r"--device cuda: .*--device-name to forecast"):
+        devices.here("cuda", 1)
+    assert devices.here("cuda", 1, "a100").kind == "cuda"
+
+
+def test_what_the_drivers_command_prints(monkeypatch, tmp_path):
+    """A GPU whose name has a comma; then output that is none."""
+    command = tmp_path / "nvidia-smi"
+    monkeypatch.setattr(devices.shutil, "which", lambda _: str(command))
+    for printed, expected in (
+        ("GPU-1a, Some, GPU, 15360", (("GPU-1a", "Some, GPU", 15360 * 2.0**20),)),
+        ("No devices were found", ()),
+    ):
+        command.write_text(f"#!/bin/sh\necho '{printed}'\n")
+        command.chmod(0o755)
+        assert devices._listed.__wrapped__() == expected
+
+
+def test_precisions_that_a_cpu_lacks(monkeypatch):
+    def flags(text):
+        for module in (devices, environment):
+            monkeypatch.setattr(module, "vectors", lambda: text)
+
+    monkeypatch.setattr(devices, "gpu", lambda: None)
+    monkeypatch.setattr(devices, "processor", lambda: "Some CPU")
+    cpu = devices.here("cpu", 1)
+    flags("avx avx2 fma sse")
+    assert cpu.lacks("bf16") == (
+        'precision = "bf16": Some CPU does not multiply bfloat16 itself (it has avx avx2, and none '
+        "of amx_bf16, avx512_bf16, bf16) and would emulate it: use a tier with "
+        'precision = "fp32", a GPU, or a processor that does'
+    )
+    assert cpu.lacks("fp32") == "" and "is for GPUs" in cpu.lacks("tf32")
+    # A device that is only named, and a machine that does not tell.
+    assert devices.here("cpu", 1, "a100").lacks("bf16") == ""
+    for text in ("avx2 avx512_bf16", ""):
+        flags(text)
+        assert cpu.lacks("bf16") == ""
+
+
 def test_whose_records_count(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: None)
     monkeypatch.setattr(devices, "processor", lambda: "Some CPU")
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 2)
     cpu = devices.here("cpu", 2)
     mine = {"device": "cpu", "processor": "Some CPU", "threads": 2}
     assert cpu.measured(mine)
     assert not cpu.measured({**mine, "threads": 1})
+    # What asks for eight runs with the two that there are, and is recorded so.
+    assert devices.here("cpu", 8).measured(mine)
     assert not cpu.measured({**mine, "processor": "Another"})
     assert not cpu.measured({**mine, "device": "Tesla T4"})
     # A device that is only named has the records of its like.

@@ -5,7 +5,9 @@ import torch
 
 from replication.data import feed
 from replication.forecast import memory
+from replication.inference import BATCH_PIXELS
 from replication.network.deeplab import build
+from replication.protocol import Evaluation
 from replication.training import segmentation_loss, set_batch_norm
 from tests.conftest import full_network, small_network, small_stage
 from tests.forecast.test_counting import kept
@@ -106,3 +108,17 @@ def test_the_line_names_them_all():
 )
 def test_sizes_have_two_digits(size, said):
     assert memory.gigabytes(size) == said
+
+
+def test_a_sweep_of_few_pictures_takes_what_they_take():
+    """A GPU's batch would hold more of them than there are."""
+    strategy = Evaluation(
+        data="voc", split="val", output_stride=8, crop_size=33, scales=(1.0,), flip=False
+    )
+    network = {"network": NETWORK.config(), "evaluation": strategy.config()}
+    few, many, more = (
+        memory.of_sweep([network], 5, {(33, 33): count}, "cuda") for count in (2, 4, 10_000)
+    )
+    assert many.activations == 2 * few.activations and many.logits == 2 * few.logits
+    at_once = BATCH_PIXELS["cuda"] // 33**2
+    assert more.activations == at_once / 2 * few.activations

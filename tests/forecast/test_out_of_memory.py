@@ -1,14 +1,17 @@
 """Running out of memory: planted where a training begins, it becomes a line that says what fits."""
 
+import multiprocessing
+
 import pytest
 import torch
 
-from replication import execute
+from replication import execute, workers
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.errors import OutOfMemory
 from replication.execute import Busy, Context, lacks_memory, run_job
 from replication.forecast import memory
+from replication.forecast.shortage import lacking
 from replication.plan import build
 from replication.runs import Store
 from replication.spec import load_tables
@@ -79,6 +82,42 @@ def test_it_is_a_failed_row_and_what_was_begun_is_kept(job, context, monkeypatch
     kind, text, fatal = _outcome(lambda: run_job(job, context), Busy, job, context.store)
     assert kind == "failed" and text.startswith("out of memory at batch 8") and not fatal
     assert context.store.status(job[0]) == "partial" and checkpoint.read_bytes() == b"kept"
+
+
+class Killer:
+    """A display that kills the worker, as the system does where memory runs out."""
+
+    def started(self, job):
+        [worker] = multiprocessing.active_children()
+        worker.kill()
+
+    def ended(self, job, problem):
+        pass
+
+
+def test_a_killed_worker_says_what_would_fit(context, monkeypatch):
+    tables = [table for table in load_tables(HOME / "tables") if table.number == 9]
+    plan = build(tables, TIER, SOURCES, [0], only=["table9/batch4"])
+    [pretraining] = plan.of_kind("pretrain")
+    needed = memory.of_training(pretraining.config, 12, "cpu").total
+    monkeypatch.setattr(workers, "main_memory", lambda: needed - 1)
+    options = workers.Options(
+        device="cpu", workers=1, threads=1, checkpoint_seconds=60.0, fail_fast=False, weights={}
+    )
+    summary = workers.run(plan, context.store, SOURCES, options, Killer())
+    [said] = summary.failed.values()
+    assert said.startswith("the worker process was killed: out of memory? at batch 8, crop 49")
+    assert "a batch of 7 or a crop of 41 would fit" in said and "\n" not in said
+    assert context.store.status(pretraining) in ("missing", "partial") and len(summary.not_run) == 2
+
+
+def test_small_jobs_side_by_side_may_be_too_many(job):
+    needed = memory.of_training(job[0].config, 12, "cpu").total
+    said = lacking(job, SOURCES, "cpu", 2.5 * needed, 4)
+    assert "4 such side by side are too many; --workers 2 would fit" in said
+    assert "something else may be using" in lacking(job, SOURCES, "cpu", 4.5 * needed, 4)
+    # A single one that is too large is the matter, however many there are.
+    assert "would fit; none is chosen" in lacking(job, SOURCES, "cpu", needed - 1, 4)
 
 
 def test_other_errors_stay_what_they_are(job, context, monkeypatch):

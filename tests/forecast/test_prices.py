@@ -2,6 +2,8 @@
 
 import io
 import json
+import multiprocessing
+import re
 import subprocess
 import sys
 
@@ -11,7 +13,9 @@ from rich.console import Console
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.forecast import devices, shown
+from replication.forecast.memory import gigabytes
 from replication.forecast.outlook import outlook
+from replication.forecast.pictures import Split, Splits
 from replication.forecast.probes import Probe, Probes
 from replication.forecast.probing import measure_all
 from replication.plan import build
@@ -92,6 +96,77 @@ def test_bases_in_their_order(store):
     assert probed.seconds == pytest.approx(3.0 * 2 + table.job)  # of two iterations
 
 
+def test_a_probe_beside_another_number_of_workers_is_a_weaker_basis(store):
+    """It stands in until --probe has measured with the number that is to run."""
+    [training, *_] = (one for one in look(store, only=["table9/batch4"]).expected)
+    found = look(store, only=["table9/batch4"])
+    shape = found.prices.shape(training.job)
+    Probes().keep(shape, Probe(seconds=1.0, flops=shape.effort.flops), 1)
+    first = look(store, only=["table9/batch4"], workers=8)
+    assert first.bases() == {"probe, 1 worker": 1, "table": 2}
+    assert shape.key in [one.key for one in first.shapes()]
+    said = shown.lines(first, chosen=8)
+    assert any("1 job: by a probe of its shape with 1 worker; this is for 8" in x for x in said)
+    [one] = [one for one in shown.as_json(first, 8)["jobs"] if "probe" in one["rests_on"]]
+    assert one["rests_on"] == "probe, 1 worker"
+    Probes().keep(shape, Probe(seconds=2.0, flops=shape.effort.flops), 8)
+    then = look(store, only=["table9/batch4"], workers=8)
+    assert then.bases() == {"probe": 1, "table": 2}
+    assert shape.key not in [one.key for one in then.shapes()]
+    assert then.by_step[training.job[0].id].seconds > first.by_step[training.job[0].id].seconds
+
+
+def test_the_peak_that_a_probe_measured_goes_before_the_counted_one(store, monkeypatch):
+    """On a GPU, which tells it; whatever the number of workers."""
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
+
+    def on_gpu():
+        here = devices.here("auto", 1)
+        return outlook(plan([0], ["table9/batch4"]), store, SOURCES, here, workers=1)
+
+    before = on_gpu()
+    assert {one.memory.rests_on for one in before.expected} == {"counted"}
+    assert any(", counted (" in line for line in shown.lines(before, chosen=1))
+    [training] = [one for one in before.expected if one.job[0].kind == "train"]
+    shape = before.prices.shape(training.job)
+    kept = Probe(seconds=1.0, flops=shape.effort.flops, memory=100e9)
+    Probes().keep(shape, kept, 2)
+    found = on_gpu()
+    [training] = [one for one in found.expected if one.job[0].kind == "train"]
+    pictures, base = training.memory.pictures, training.memory.base
+    assert training.memory.total == 100e9 + pictures + base and pictures > 0
+    said = "\n".join(shown.lines(found, chosen=1))
+    assert "memory  101 GB at most, measured by a probe (train table9/batch4" in said
+    assert "1 of 3 jobs: measured by a probe" in said
+    # What does not fit, and what would, go by it too.
+    assert "the device has 85 GB): a batch of 3, a crop of 57 or" in said
+    content = shown.as_json(found, 1)
+    assert content["peak_memory_rests_on"] == "probe"
+    assert sorted(one["memory"]["rests_on"] for one in content["jobs"]) == [
+        "counted", "counted", "probe",
+    ]  # fmt: skip
+
+
+def test_an_evaluation_of_other_sizes_than_its_probes_is_counted(store, monkeypatch):
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
+    monkeypatch.setattr(
+        Splits, "_look", lambda *_: Split(sizes={(40, 40): 9, (90, 90): 1}, classes=12)
+    )
+
+    def evaluated(only=("table9/batch4",)):
+        here = devices.here("auto", 1)
+        found = outlook(plan([0], only), store, SOURCES, here, workers=1)
+        [one] = [one for one in found.expected if one.job[0].kind == "evaluate"]
+        return found, one
+
+    found, one = evaluated()
+    shape = found.prices.shape(one.job)
+    Probes().keep(shape, Probe(seconds=1.0, flops=shape.effort.flops, memory=1e9), 1)
+    assert evaluated()[1].memory.rests_on == "counted"
+    monkeypatch.setattr(Splits, "_look", lambda *_: Split(sizes={(40, 40): 9}, classes=12))
+    assert evaluated()[1].memory.rests_on == "probe"
+
+
 def test_other_machines_records_do_not_count(store):
     [step] = [run.chain[-1] for run in plan([0], ["table9/batch4"]).runs]
     finish(store, step, 100.0, processor="Another CPU")
@@ -125,7 +200,7 @@ def test_a_device_of_which_nothing_is_known(store, monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: ("Radeon VII", 16e9))
     found = outlook(plan([0]), store, SOURCES, devices.here("auto", 1), workers=1)
     assert found.untimed == len(found.expected) and found.bases() == {"unknown": found.untimed}
-    text = "\n".join(shown.lines(found, chosen=1, of_gpus=False))
+    text = "\n".join(shown.lines(found, chosen=1))
     assert "time    unknown" in text and "makespan" not in text
     assert "device-hours on one" in text and "A100 80 GB" in text
 
@@ -133,12 +208,42 @@ def test_a_device_of_which_nothing_is_known(store, monkeypatch):
 def test_too_little_memory_is_said_before(store, monkeypatch):
     monkeypatch.setattr(devices, "main_memory", lambda: 0.43e9)
     found = look(store, only=["table4/os16", "table9/batch4"])
-    said = shown.warnings(found, 2)
+    said = shown.warnings(found)
     assert any("train table4/os16" in line and "would fit" in line for line in said)
     assert len(shown.shortened([*said] * 9)) == shown.MOST_WARNINGS + 1
     # Each of them fits, two of them do not.
     monkeypatch.setattr(devices, "main_memory", lambda: 0.7e9)
-    [line] = shown.warnings(look(store, only=["table9/batch4"]), 2)
+    found = look(store, only=["table9/batch4"])
+    [line] = shown.warnings(found)
+    assert "2 largest jobs side by side need" in line and "--workers 1 would fit" in line
+    assert shown.warnings(look(store, only=["table9/batch4"], workers=1)) == []
+
+
+def test_a_run_begins_with_what_it_takes(store, monkeypatch):
+    monkeypatch.setattr(devices, "main_memory", lambda: 25e9)
+
+    def begins(workers, device="cpu", threads=1):
+        here = devices.here(device, threads)
+        one = outlook(plan([0], ["table9/batch4"]), store, SOURCES, here, workers=workers)
+        first, *warnings = shown.beginning(one)
+        assert warnings == shown.warnings(one)
+        return one, first
+
+    found, said = begins(2)
+    sizes = sorted(one.memory.total for one in found.expected)
+    assert said == (
+        f"2 workers, 1 thread each; memory at most {gigabytes(sizes[-1])} a worker, "
+        f"{gigabytes(sizes[-1] + sizes[-2])} in all, counted; the machine has 25 GB"
+    )
+    # No more of them than there are jobs.
+    assert begins(64)[1].startswith("3 workers, 1 thread each; ")
+    one = f"1 worker, 4 threads; memory at most {gigabytes(sizes[-1])}, counted; the machine has"
+    assert begins(1, threads=4)[1] == f"{one} 25 GB"
+    # Several on one GPU share it, and may be too many for it.
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 1.0e9))
+    found, said = begins(2, "auto")
+    assert said.endswith("in all, counted; the GPU has 1 GB")
+    [line] = shown.warnings(found)
     assert "2 largest jobs side by side need" in line and "--workers 1 would fit" in line
 
 
@@ -146,7 +251,7 @@ def test_a_plan_that_is_done(store):
     for step in plan([0], ["table9/batch4"]).steps.values():
         finish(store, step, 1.0)
     found = look(store, only=["table9/batch4"])
-    assert shown.lines(found, chosen=2, of_gpus=False) == ["nothing is left to run"]
+    assert shown.lines(found, chosen=2) == ["nothing is left to run"]
     assert shown.as_json(found, 2)["device_hours"] == 0
 
 
@@ -154,14 +259,21 @@ def test_disk_is_what_is_written(store):
     """Against the records of a run: weights and counts to a few per cent."""
     arguments = ["--cell", "table9/batch4", "--tier", "smoke", "--device", "cpu", "--workers", "1"]
     where = ["--results", str(store.folder.parent)]
-    found = look(store, only=["table9/batch4"]).disk
+    ahead = look(store, only=["table9/batch4"])
     assert main([*arguments, *where]) == 0
     sizes = {
         name: sum(path.stat().st_size for path in store.steps.glob(f"*/{name}"))
         for name in ("weights.safetensors", "counts.safetensors")
     }
+    found, steps = ahead.disk, ahead.plan.steps
     assert found.weights == pytest.approx(sizes["weights.safetensors"], rel=0.05)
     assert found.counts == pytest.approx(sizes["counts.safetensors"], rel=0.05)
+    # A step at a time: what decides is its weights, or its counts.
+    for id_, step in steps.items():
+        [file] = [*store.path(id_).glob("weights.*"), *store.path(id_).glob("counts.*")]
+        one = ahead.written(step)
+        assert one.weights + one.counts == pytest.approx(file.stat().st_size, rel=0.05)
+    assert found.results == pytest.approx(sum(ahead.written(s).results for s in steps.values()))
 
 
 def test_a_process_of_its_own_makes_the_probes(store, tmp_path):
@@ -169,7 +281,19 @@ def test_a_process_of_its_own_makes_the_probes(store, tmp_path):
     evaluated = [one for one in found.shapes() if one.pictures]
     probes = Probes(tmp_path / "probes.json")
     assert measure_all(evaluated, probes, 1, Console(file=io.StringIO())) == {}
-    assert probes.of(evaluated[0], 1).flops == evaluated[0].effort.flops
+    probe, workers = probes.of(evaluated[0], 1)
+    assert probe.flops == evaluated[0].effort.flops and workers == 1
+
+
+def test_an_endless_neighbour_is_ended(store, tmp_path):
+    """Two at a time where there is one shape: it is measured, and nothing is left behind."""
+    found = look(store, only=["table9/batch4"])
+    [evaluated] = [one for one in found.shapes() if one.pictures]
+    before = set(multiprocessing.active_children())
+    probes = Probes(tmp_path / "probes.json")
+    assert measure_all([evaluated], probes, 2, Console(file=io.StringIO())) == {}
+    assert probes.of(evaluated, 2)[1] == 2
+    assert set(multiprocessing.active_children()) == before
 
 
 def arguments(tmp_path, *more):
@@ -188,6 +312,12 @@ def test_a_dry_run_shows_what_it_costs(tmp_path, capsys):
     [workers] = [line.split() for line in out.splitlines() if line.startswith("workers ")]
     assert workers[1:] == ["1", "2", "3*", "4", "8", "16", "32", "64"]
     assert out.count("with it") == 3  # a sweep of four
+    # Time, memory and disk of each training; each evaluation writes counts of its own.
+    rows = [line for line in out.splitlines() if line.startswith(("pretrain ", "train "))]
+    assert len(rows) == 2
+    assert all(re.search(r"\d s +0\.\d+ GB +[\d.]+ (kB|MB)$", row) for row in rows)
+    rows = [line for line in out.splitlines() if line.startswith("evaluate ")]
+    assert len(rows) == 4 and all(re.search(r"  [\d.]+ kB$", row) for row in rows)
     assert not (tmp_path / "r").exists()
 
 
@@ -201,6 +331,19 @@ def test_a_dry_run_for_programs(tmp_path, capsys):
     assert found["device_hours"] == pytest.approx(seconds / 3600)
     assert found["known_devices"]["a100"]["device_hours"] <= found["device_hours"]
     assert sorted(len(one["steps"]) for one in found["jobs"]) == [1, 1, 4]
+    assert all(one["steps"] == [*one["disk"]] for one in found["jobs"])
+    each = [disk["results"] for one in found["jobs"] for disk in one["disk"].values()]
+    assert sum(each) == pytest.approx(found["disk"]["results"]) and min(each) > 0
+
+
+def test_a_gpus_makespan(tmp_path, capsys, monkeypatch):
+    """Two workers on one GPU are not two GPUs."""
+    monkeypatch.setattr(devices, "gpu", lambda: ("NVIDIA H100 80GB HBM3", 85e9))
+    where = ["--table", "4", "--tier", "smoke", "--dry-run", "--results", str(tmp_path / "r")]
+    for given, star in (([], "1*"), (["--workers", "2"], "1*"), (["--gpus", "4"], "4*")):
+        assert main([*where, *given]) == 0
+        [gpus] = [x for x in capsys.readouterr().out.splitlines() if x.startswith("GPUs ")]
+        assert [word for word in gpus.split() if word.endswith("*")] == [star]
 
 
 def test_probes_are_announced_then_made(tmp_path, capsys, monkeypatch):
@@ -227,6 +370,10 @@ def test_probes_are_announced_then_made(tmp_path, capsys, monkeypatch):
         (["--dry-run", "--device-name", "a10"], 'the nearest known is "a100"'),
         (["--probe"], "--probe: goes with --dry-run"),
         (["--gpus", "2"], "--gpus: goes with --dry-run"),
+        (["--dry-run", "--device", "gpu"], "--device gpu: no such device; it is auto, cpu or cuda"),
+        (["--dry-run", "--device", "cuda"], "--device cuda: nvidia-smi lists no GPU here; use"),
+        (["--dry-run", "--gpus", "8"], "--gpus 8: the forecast is for a CPU (Some CPU, 8 cores"),
+        (["--dry-run", "--gpus", "8", "--device-name", "laptop-core"], "for a CPU (laptop core"),
         (["--dry-run", "--gpus", "0"], "--gpus 0: must be at least 1"),
         (["--dry-run", "--gpus", "2", "--workers", "2"], "--gpus: not with --workers"),
         (["--dry-run", "--probe", "--device-name", "t4"], "--probe: not with --device-name"),

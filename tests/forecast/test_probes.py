@@ -1,8 +1,15 @@
 """Probes: which steps share one, how they are kept, and a real one of the smallest network."""
 
+import io
 import json
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 import pytest
+from rich.console import Console
 
 from replication.arguments import HOME
 from replication.data.sources import Sources
@@ -27,6 +34,7 @@ def plan():
 @pytest.fixture
 def here(monkeypatch):
     monkeypatch.setattr(devices, "gpu", lambda: None)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 2)
     return devices.here("cpu", 1)
 
 
@@ -68,8 +76,10 @@ def test_measurements_are_kept_for_their_device_and_number_of_workers(plan, here
     probes.keep(one, Probe(seconds=0.5, flops=7.0), 2)
     probes.keep(one, Probe(seconds=0.75, flops=7.0), 8)
     again = Probes(tmp_path / "cache" / "probes.json")
-    assert again.of(one, 2) == Probe(seconds=0.5, flops=7.0)
-    assert again.of(one, 1).seconds == 0.5 and again.of(one, 64).seconds == 0.75
+    assert again.of(one, 2) == (Probe(seconds=0.5, flops=7.0), 2)
+    # Of another number of workers there is the nearest, which says its own.
+    assert [again.of(one, n)[1] for n in (1, 2, 7, 64)] == [2, 2, 8, 8]
+    assert again.of(one, 64)[0].seconds == 0.75
     other = devices.here("cpu", 2)
     assert again.of(shapes(plan, other, "table9/batch4")[0], 2) is None
     [entry] = json.loads((tmp_path / "cache" / "probes.json").read_text()).values()
@@ -83,7 +93,7 @@ def test_a_damaged_file_is_named(tmp_path):
         Probes(tmp_path / "probes.json")
 
 
-def test_the_real_loops_are_probed(plan, here, monkeypatch):
+def test_the_real_loops_are_probed(plan, here, monkeypatch, tmp_path):
     """A pretraining, a training and a sweep of the smoke tier: each is run, and counted."""
     monkeypatch.setattr(probing, "SECONDS", 0.01)
     splits = Splits(SOURCES)
@@ -97,21 +107,98 @@ def test_the_real_loops_are_probed(plan, here, monkeypatch):
         data = job[0].config["data"]
         configs = [step.config for step in job]
         one = shape(configs, splits.of(data["role"], data["split"]), here)
-        measured = probing.measure(one)
+        measured = probing.measure(one, str(tmp_path))
         assert 1e-4 < measured.seconds < 60 and measured.flops == one.effort.flops > 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_probe_that_does_not_fit_says_so(plan, here, monkeypatch):
-    def fails(one):
+    def fails(one, folder):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
     one, _ = shapes(plan, here, "table9/batch4")
     monkeypatch.setattr(probing, "measure", fails)
-    assert probing.attempt(one) == "out of memory"
+    assert probing.attempt(one, "") == "out of memory"
 
-    def broken(one):
+    def broken(one, folder):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(probing, "measure", broken)
     with pytest.raises(RuntimeError, match="something else"):
-        probing.attempt(one)
+        probing.attempt(one, "")
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Threads in the place of a pool's processes."""
+
+    @contextmanager
+    def pool(workers):
+        with ThreadPoolExecutor(workers) as made:
+            yield made
+
+    monkeypatch.setattr(probing, "_processes", pool)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_shape_is_measured_beside_idle_neighbours(
+    plan, here, monkeypatch, tmp_path, threads, count
+):
+    """Two at a time: neither one alone nor the last of three is without company."""
+    company = threading.Barrier(2, timeout=2)
+
+    def attempt(one, folder):
+        try:
+            company.wait()
+        except threading.BrokenBarrierError:
+            return "alone"
+        return Probe(seconds=1.0, flops=1.0)
+
+    monkeypatch.setattr(probing, "attempt", attempt)
+    some = [shapes(plan, here, f"table9/batch{n}")[0] for n in (4, 8, 12)][:count]
+    probes = Probes(tmp_path / "probes.json")
+    assert probing.measure_all(some, probes, 2, Console(file=io.StringIO())) == {}
+    assert all(probes.of(one, 2)[1] == 2 for one in some)
+
+
+def test_what_lacks_memory_is_not_repeated_beside_the_others(
+    plan, here, monkeypatch, tmp_path, threads
+):
+    tried = []
+
+    def attempt(one, folder):
+        tried.append(one.label)
+        time.sleep(0.05)
+        large = "batch 8" in one.label
+        return "out of memory" if large else Probe(seconds=1.0, flops=1.0)
+
+    monkeypatch.setattr(probing, "attempt", attempt)
+    some = [shapes(plan, here, f"table9/batch{n}")[0] for n in (8, 4)]
+    probes = Probes(tmp_path / "probes.json")
+    problems = probing.measure_all(some, probes, 1, Console(file=io.StringIO()))
+    assert problems == {some[0].label: "out of memory"} and len(tried) == 2
+    tried.clear()
+    problems = probing.measure_all([some[0]], probes, 4, Console(file=io.StringIO()))
+    # Itself and its company, once each.
+    assert problems == {some[0].label: "out of memory"} and len(tried) <= 4
+
+
+def test_a_killed_process_is_a_problem_of_its_shapes(plan, here, monkeypatch, tmp_path):
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *_):
+            if self._broken:
+                raise BrokenProcessPool
+            self._broken, future = True, Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+    @contextmanager
+    def pool(workers):
+        yield Broken(workers)
+
+    monkeypatch.setattr(probing, "_processes", pool)
+    [one] = shapes(plan, here, "table9/batch4")[:1]
+    problems = probing.measure_all(
+        [one], Probes(tmp_path / "probes.json"), 3, Console(file=io.StringIO())
+    )
+    assert problems == {one.label: "the process was killed (out of memory?)"}
