@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.given import at_least_one, only, writable
 from benchmarks.machine import here, where
-from benchmarks.speed import pictures, pieces, plan, startup, step, sweep
+from benchmarks.speed import compiled, pictures, pieces, plan, startup, step, sweep
 from benchmarks.speed.alternating import Comparison, as_markdown, show
 from replication import arguments
 from replication.errors import ReplicationError
@@ -31,6 +31,7 @@ PARTS = {
     "startup": "Start-up",
     "sweep": "Evaluation",
     "pieces": "Parts of an iteration",
+    "compiled": "Compilation",
     "step": "Training steps",
     "plan": "Plans and workers",
     "input": "Input",
@@ -91,6 +92,7 @@ def _parts(options: argparse.Namespace, chosen: Sequence[str]) -> dict[str, Part
         "startup": startup.compare,
         "sweep": sweep.compare,
         "pieces": pieces.compare,
+        "compiled": compiled.compare,
         "step": step.compare,
         "plan": plan.compare,
     }

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from benchmarks import gpu
+from benchmarks.device import compiled
 from benchmarks.device.hours import _rate, all_tables
 from benchmarks.device.setting import Setting, rotated
 from benchmarks.gpu import main
 from benchmarks.networks import CLASSES
 from replication.forecast.counting import segmentation
+from replication.network.resnet import ResNet
 from replication.runs import Step
 
 
@@ -119,3 +121,20 @@ def test_everyone_is_first_once():
     names = ["a", "b", "c"]
     assert [rotated(names, i)[0] for i in range(4)] == ["a", "b", "c", "a"]
     assert all(sorted(rotated(names, i)) == names for i in range(3))
+
+
+def test_compiled_steps_are_timed_beside_plain_ones(monkeypatch):
+    """With nothing compiled, which would take a minute: that both are run, and a failure named."""
+    modes = []
+
+    def compile_(self, mode):
+        modes.append(mode)
+        if mode == "reduce-overhead":
+            raise RuntimeError("no graphs here\nat all")
+
+    monkeypatch.setattr(ResNet, "compile", compile_)
+    setting = Setting.of("cpu", quick=True, budget=60.0)
+    found = compiled.measure(setting, 60.0)
+    assert modes == ["default", "reduce-overhead"] and list(found["modes"]) == ["default"]
+    assert len(found["modes"]["default"]["ratios"]) == setting.repetitions
+    assert setting.skipped == ["compiled steps, reduce-overhead: no graphs here"]
