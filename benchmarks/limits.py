@@ -9,10 +9,12 @@ measured to reach.
 import argparse
 import statistics
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich import box
@@ -20,10 +22,12 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.given import at_least_one
+from benchmarks.given import at_least_one, writable
+from benchmarks.machine import where
 from benchmarks.networks import build, table6, tier
 from replication import arguments
 from replication.allocation import keep_memory
+from replication.files import write_atomically
 from replication.forecast import effort
 from replication.network.deeplab import DeepLabV3
 from replication.protocol import Stage
@@ -49,6 +53,9 @@ KINDS = {
 }  # fmt: skip
 
 
+OTHER = "other"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """One piece of work, and what is counted of it."""
@@ -58,30 +65,90 @@ class Work:
     effort: effort.Effort
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a piece of work took: a median of seconds, and by one profile each kind's share."""
+
+    work: Work
+    seconds: float
+    shares: dict[str, float]
+
+    @property
+    def convolving(self) -> float:
+        """The share of the time that goes into convolutions."""
+        return sum(share for kind, share in self.shares.items() if kind.startswith("convolution"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peaks:
+    """What one thread reaches: FLOP/s of matrix products, bytes/s copied."""
+
+    products: float
+    copies: float
+
+    def __str__(self) -> str:
+        return f"products {self.products / 1e9:.0f} GFLOP/s, copies {self.copies / 1e9:.1f} GB/s"
+
+
 def main(given: Sequence[str] | None = None) -> int:
     parser = arguments.Parser(
         prog="python -m benchmarks.limits", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", choices=[case[0] for case in CASES])
+    parser.add_argument("--write", type=Path, metavar="FILE.md", help="the same as a page")
     options = parser.parse_args(given)
     return arguments.guarded(lambda: _main(options))
 
 
 def _main(options: argparse.Namespace) -> int:
     at_least_one(repetitions=options.repetitions)
+    writable(options.write)
     torch.set_num_threads(1)
     keep_memory()
-    products, copies = _products(), _copies()
     console = Console(width=120, highlight=False)
-    console.print(
-        f"One thread: products {products / 1e9:.0f} GFLOP/s, copies {copies / 1e9:.1f} GB/s"
-    )
+    peaks = Peaks(products=_products(), copies=_copies())
+    console.print(f"One thread: {peaks}")
+    found = []
     for name, classes, batch in CASES:
         if options.only in (None, name):
             for work in _works(name, classes, batch):
-                _show(work, options.repetitions, products, copies, console)
+                found.append(_measure(work, options.repetitions))
+                _show(found[-1], peaks, console)
+    if options.write:
+        write_atomically(options.write, page(found, peaks))
     return arguments.EXIT_OK
+
+
+def rows(found: Found, peaks: Peaks) -> dict[str, str]:
+    """A piece of work's line items, and their values in words."""
+    effort, seconds, part = found.work.effort, found.seconds, found.convolving
+    return {
+        "time": f"{seconds:.3g} s",
+        "products": f"{effort.flops / 1e9:.3g} GFLOP",
+        "of the peak of products": _percent(effort.flops / seconds / peaks.products),
+        "... in the time of convolutions": _percent(effort.flops / seconds / part / peaks.products),
+        "moved outside convolutions": f"{effort.moved / 1e9:.3g} GB",
+        "of the peak of copies, in its time": _percent(
+            effort.moved / seconds / (1 - part) / peaks.copies
+        ),
+        **{f"time in: {kind}": _percent(found.shares.get(kind, 0.0)) for kind in (*KINDS, OTHER)},
+    }
+
+
+def page(found: Sequence[Found], peaks: Peaks) -> str:
+    told = (
+        "`python -m benchmarks.limits --write docs/limits.md` measures this page: Table 6's "
+        f"network, one thread, on {where()}. That thread reaches {peaks} (the best of "
+        f"{PEAK_REPETITIONS}). Products are counted, and of bytes those that everything but the "
+        "convolutions must move; shares are of one profile."
+    )
+    columns = [rows(one, peaks) for one in found]
+    lines = ["# How near the machine's limits it is", "", textwrap.fill(told, 100), ""]
+    lines.append("| | " + " | ".join(one.work.what for one in found) + " |")
+    lines.append("|:--|" + "--:|" * len(found))
+    lines += [f"| {name} | " + " | ".join(c[name] for c in columns) + " |" for name in columns[0]]
+    return "\n".join(lines) + "\n"
 
 
 def _products(side: int = 1024) -> float:
@@ -171,34 +238,37 @@ def _pass(model: DeepLabV3, output_stride: int, stage: Stage) -> Callable[[], ob
     return run
 
 
-def _show(work: Work, repetitions: int, products: float, copies: float, console: Console) -> None:
+def _measure(work: Work, repetitions: int) -> Found:
     seconds = _seconds(work.run, repetitions)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         work.run()
-    shares: Counter[str] = Counter()
+    times: Counter[str] = Counter()
     for event in profiled.key_averages():
-        shares[_kind(event.key)] += event.self_cpu_time_total
-    whole = sum(shares.values())
-    flops, moved = work.effort.flops / seconds, work.effort.moved / seconds
-    table = Table(title=work.what, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("kind")
-    table.add_column("share", justify="right")
-    for kind, share in shares.most_common():
-        table.add_row(kind, f"{100 * share / whole:.0f} %")
+        times[_kind(event.key)] += event.self_cpu_time_total
+    whole = sum(times.values())
+    shares = {kind: taken / whole for kind, taken in times.items()}
+    return Found(work=work, seconds=seconds, shares=shares)
+
+
+def _show(found: Found, peaks: Peaks, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows(found, peaks).items():
+        table.add_row(name, value)
+    console.print(found.work.what)
     console.print(table)
-    console.print(
-        f"{seconds:.3g} s; {work.effort.flops / 1e9:.3g} GFLOP at {flops / 1e9:.3g} GFLOP/s, "
-        f"{100 * flops / products:.0f} % of products; outside convolutions "
-        f"{work.effort.moved / 1e9:.3g} GB at {moved / 1e9:.3g} GB/s, "
-        f"{100 * moved / copies:.0f} % of copies\n"
-    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _kind(name: str) -> str:
     for kind, parts in KINDS.items():
         if any(part in name for part in parts):
             return kind
-    return "other"
+    return OTHER
 
 
 if __name__ == "__main__":
