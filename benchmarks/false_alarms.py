@@ -25,7 +25,8 @@ from rich.table import Table
 
 from benchmarks.given import at_least_one
 from replication import arguments
-from replication.claims import ALPHA, conditions, judge_claims
+from replication.claims import ALPHA, judge_claims
+from replication.evidence import conditions
 from replication.results import ClaimResult, ClaimVerdict, SeedRun
 from replication.spec import Claim, load_tables
 from replication.spec import Table as Spec

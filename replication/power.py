@@ -13,9 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from replication.claims import ALPHA, POWER, Evidence, Runs, gather, judge_claims
+from replication.claims import ALPHA, judge_claims
 from replication.cost import Bill, Cost, Prices, union
 from replication.differences import Difference
+from replication.evidence import Evidence, Runs, gather
+from replication.reading import POWER
 from replication.results import ClaimVerdict
 from replication.spec import Claim, Table, TableKey
 from replication.spec.names import cell_name

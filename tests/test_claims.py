@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from replication.claims import conditions, judge_claims
+from replication.claims import judge_claims
+from replication.evidence import conditions
 from replication.results import ClaimResult, SeedRun
 from replication.spec import Claim
 

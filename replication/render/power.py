@@ -9,9 +9,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from replication.claims import ALPHA, POWER
+from replication.claims import ALPHA
 from replication.cost import Cost
 from replication.power import MOST, Outlook, Prospect
+from replication.reading import POWER
 from replication.spec.names import heading, listed
 
 STYLES = {"shown": "green", "needs": "", "too many": "red", "level": "red"}
@@ -103,10 +104,11 @@ def _points(value: float | None, form: str) -> str:
 
 def _legend(outlook: Outlook) -> list[str]:
     lines = [
-        f"In points of mIoU. Seeds in all: those with which each difference of the claim, were it "
-        f"the one seen, is shown with a chance of {POWER:.0%}, at {ALPHA:g} / (2 × the table's "
-        "claims): the least that Holm's correction allows. Can show: the smallest difference (or "
-        "distance from what the claim allows) that the seeds on record show with that chance.",
+        "In points of mIoU. Seeds in all: those with which all differences of the claim, were they "
+        f"those seen, are shown together with a chance of {POWER:.0%}, at {ALPHA:g} / (2 × the "
+        "table's claims): the least that Holm's correction allows. Can show: the smallest "
+        "difference (or distance from what the claim allows) that the seeds on record show "
+        "with that chance.",
         "These are plans: from three seeds the true deviation may be half the one seen or six "
         "times it, and the difference seen is uncertain too. Time: of the steps one after "
         "another, as long as the same steps took under other seeds.",
