@@ -114,7 +114,7 @@ def check(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """What it costs beside what one would use instead; half an hour on two idle cores."""
+    """What it costs beside what one would use instead; about an hour on two idle cores."""
     session.run(environment(session), "-m", "benchmarks.speed", *session.posargs, external=True)
 
 

@@ -4,7 +4,7 @@
     python -m benchmarks.speed --only step,sweep --json speed.json --write speed.md
 
 Medians of alternating repetitions in one run, and the range of their ratios. Two cores: about
-half an hour for all of it. Nothing else should be running. The files are written anew after each
+an hour for all of it. Nothing else should be running. The files are written anew after each
 comparison: one that fails loses no other.
 """
 
