@@ -128,4 +128,11 @@ def _rate(taken: float, one: Comparison) -> str:
     if one.unit == "run":
         return f"{taken:.3g} s"
     each, usual = taken / one.pieces, statistics.median(one.ours) / one.pieces
-    return f"{1 / each:.3g} {one.unit}s/s" if usual <= 0.5 else f"{each:.3g} s/{one.unit}"
+    if usual > 0.5:
+        return f"{each:.3g} s/{one.unit}"
+    return f"{_three(1 / each)} {one.unit}s/s"
+
+
+def _three(rate: float) -> str:
+    """Three digits, but no powers of ten."""
+    return f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"
