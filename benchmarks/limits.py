@@ -24,14 +24,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.given import at_least_one, writable
 from benchmarks.machine import where
-from benchmarks.networks import build, table6, tier
+from benchmarks.networks import build, iteration, table6, tier
 from replication import arguments
 from replication.allocation import keep_memory
 from replication.files import write_atomically
 from replication.forecast import effort
 from replication.network.deeplab import DeepLabV3
 from replication.protocol import Stage
-from replication.training import segmentation_loss, set_batch_norm, sgd
 
 # A peak is the best of many: on a virtual machine the median of few is another one every time.
 PEAK_REPETITIONS = 60
@@ -190,7 +189,7 @@ def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
         Work(
             what=f"training, {tier_name}: {side} px, batch {stage.batch_size}, output stride "
             f"{stage.output_stride}, one iteration",
-            run=_step(model, stage, classes),
+            run=iteration(model, stage, classes),
             effort=effort.iteration(config, classes),
         ),
         Work(
@@ -200,29 +199,6 @@ def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
             effort=effort.sweep([evaluation], classes, pictures, 1),
         ),
     ]
-
-
-def _step(model: DeepLabV3, stage: Stage, classes: int) -> Callable[[], object]:
-    generator = torch.Generator().manual_seed(0)
-    shape = (stage.batch_size, stage.crop_size, stage.crop_size)
-    x = torch.randn(shape[0], 3, *shape[1:], generator=generator)
-    x = x.contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, classes, shape, generator=generator)
-    optimizer = sgd(model, momentum=stage.momentum, weight_decay=stage.weight_decay)
-    dropped = torch.Generator().manual_seed(0)
-
-    def run() -> None:
-        model.set_output_stride(stage.output_stride)
-        set_batch_norm(model, decay=stage.bn_decay, frozen=False, gains_too=False)
-        optimizer.zero_grad(set_to_none=True)
-        loss = segmentation_loss(
-            model.coarse_logits(x, dropped), labels, upsample_logits=True, align_corners=True,
-            label_grid=stage.label_grid, normalisation=stage.loss_normalisation,
-        )  # fmt: skip
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return run
 
 
 def _pass(model: DeepLabV3, output_stride: int, stage: Stage) -> Callable[[], object]:

@@ -1,6 +1,6 @@
 """The networks that are measured: the paper's Table 6, and torchvision's DeepLabv3 beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from replication.network.deeplab import DeepLabV3
 from replication.protocol import Evaluation, Network, Stage
 from replication.spec import load_tables
 from replication.tiers import Tier, load_tier, scale
+from replication.training import segmentation_loss, set_batch_norm, sgd
 
 CLASSES = 21
 # Units of block1 to block4.
@@ -64,3 +65,27 @@ def torchvisions(units: Sequence[int], output_stride: int) -> nn.Module:
     return TheirDeepLab(
         IntermediateLayerGetter(body, {"layer4": "out"}), DeepLabHead(2048, CLASSES, rates)
     )
+
+
+def iteration(model: DeepLabV3, stage: Stage, classes: int) -> Callable[[], object]:
+    """One iteration as a training has it, on noise, again and again."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (stage.batch_size, stage.crop_size, stage.crop_size)
+    x = torch.randn(shape[0], 3, *shape[1:], generator=generator)
+    x = x.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, classes, shape, generator=generator)
+    optimizer = sgd(model, momentum=stage.momentum, weight_decay=stage.weight_decay)
+    dropped = torch.Generator().manual_seed(0)
+
+    def run() -> None:
+        model.set_output_stride(stage.output_stride)
+        set_batch_norm(model, decay=stage.bn_decay, frozen=False, gains_too=False)
+        optimizer.zero_grad(set_to_none=True)
+        loss = segmentation_loss(
+            model.coarse_logits(x, dropped), labels, upsample_logits=True, align_corners=True,
+            label_grid=stage.label_grid, normalisation=stage.loss_normalisation,
+        )  # fmt: skip
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return run
