@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from replication.arithmetic import arithmetic, moved, products
 from replication.checkpoints import pack, read_tensors, unpack, write_tensors
-from replication.data.batches import augment, draw, order
+from replication.data.batches import draw, order
 from replication.data.cache import Labelled, Pictures
+from replication.data.crops import augment
 from replication.data.feed import Feed
 from replication.data.layouts import IGNORE_INDEX
 from replication.errors import Diverged

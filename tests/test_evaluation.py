@@ -20,7 +20,7 @@ from replication.inference import padded_size, passes
 from replication.network.deeplab import build
 from replication.protocol import Evaluation
 from tests.conftest import small_network
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 DATA = ragged_set([(33, 33), (20, 33), (33, 25), (33, 33), (40, 70)], seed=4)
 

@@ -9,14 +9,15 @@ import torch
 from torch.nn import functional as F
 
 from replication import training
-from replication.data import feed
-from replication.data.batches import augment, draw, gather, order
+from replication.data.batches import draw, gather, order
+from replication.data.cache import Decoded
+from replication.data.crops import augment
 from replication.errors import Diverged, RunError
 from replication.network.deeplab import build
 from replication.schedule import poly, relative_time
 from replication.training import nearest_labels, segmentation_loss, set_batch_norm, sgd, train
 from tests.conftest import small_network, small_stage
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 DATA = ragged_set([(40, 30), (33, 33), (25, 50), (48, 33), (33, 40), (30, 30)])
 
@@ -293,12 +294,11 @@ def test_a_training_pads_as_its_stage_says(tmp_path):
 
 def test_duplicated_classes_stand_twice(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        feed, "gather", lambda data, batch: seen.extend(batch) or gather(data, batch)
-    )
     data = ragged_set([(33, 33)] * 4)
     data.labels[:] = 0
     data.mask(2)[0, 0] = 2
+    read = Decoded.image
+    monkeypatch.setattr(Decoded, "image", lambda self, i: seen.append(i) or read(self, i))
     run(tmp_path / "a", small_stage(duplicate=("b",), batch_size=5, iterations=2), data=data)
     assert sorted(seen[:5]) == [0, 1, 2, 2, 3] and sorted(seen[5:]) == [0, 1, 2, 2, 3]
 

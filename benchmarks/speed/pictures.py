@@ -17,8 +17,9 @@ from torchvision.transforms import v2
 from benchmarks.networks import tier
 from benchmarks.speed.alternating import Comparison, alternate
 from replication.data import layouts
-from replication.data.batches import MEAN, STD, augment, draw, gather, order
+from replication.data.batches import MEAN, STD, draw, order
 from replication.data.cache import Pictures
+from replication.data.crops import cut, place
 from replication.data.sources import Sources
 
 BATCH, BATCHES = 16, 4
@@ -67,10 +68,10 @@ class Voc(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 def our_batches(data: Pictures, crop: int, start: int) -> None:
     for iteration in range(start, start + BATCHES):
-        batch = order(len(data), BATCH, iteration, 0).tolist()
-        images, masks, sizes = gather(data, batch)
+        batch = order(len(data), BATCH, iteration, 0)
         draws = draw(BATCH, (0.5, 2.0), 0.25, True, iteration=iteration, seed=0)
-        augment(images, masks, sizes, draws, crop)
+        places = place(torch.from_numpy(data.sizes[batch]), draws, crop, "bottom-right")
+        cut([(data.image(i), data.mask(i)) for i in batch.tolist()], places)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from replication.arithmetic import moved
-from replication.data.batches import Places, draw, gather, order, place, sample
+from replication.data.batches import draw, gather, order
 from replication.data.cache import Decoded, Pictures
+from replication.data.crops import Places, cut, place, sample
 from replication.data.layouts import IGNORE_INDEX
 from replication.data.reading import Bytes
 from replication.protocol import Stage
@@ -53,19 +54,26 @@ class Feed:
 
     def __call__(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Images (N, 3, crop, crop) and masks (N, crop, crop) of an iteration."""
+        if self._device.type == "cpu":
+            batch, places = self._chosen(iteration)
+            return cut([(self._data.image(i), self._data.mask(i)) for i in batch.tolist()], places)
         read = self._ahead(iteration) if self._ahead else self._read(iteration)
         return sample(read.images, read.masks, read.places)
 
     def _read(self, iteration: int) -> Read:
+        batch, places = self._chosen(iteration)
+        if self._resident is not None:
+            images, masks = self._resident.gather(batch)
+        else:
+            images, masks, _ = gather(self._data, batch.tolist())
+            images, masks = moved(images, self._device), moved(masks, self._device)
+        return Read(images=images, masks=masks, places=places.to(self._device))
+
+    def _chosen(self, iteration: int) -> tuple[NDArray[np.int64], Places]:
+        """The pictures of an iteration's batch, and where in them its crops are."""
         stage = self._stage
         positions = order(len(self._images), stage.batch_size, iteration, self._seed)
         batch = self._images[positions]
-        if self._resident is not None:
-            images, masks = self._resident.gather(batch)
-            sizes = torch.from_numpy(self._data.sizes[batch])
-        else:
-            images, masks, sizes = gather(self._data, batch.tolist())
-            images, masks = moved(images, self._device), moved(masks, self._device)
         draws = draw(
             stage.batch_size,
             stage.scale_range,
@@ -74,9 +82,8 @@ class Feed:
             iteration=iteration,
             seed=self._seed,
         )
-        stacked = (images.shape[1], images.shape[2])
-        places = place(sizes, draws, stage.crop_size, stacked=stacked, padding=stage.padding)
-        return Read(images=images, masks=masks, places=places.to(self._device))
+        sizes = torch.from_numpy(self._data.sizes[batch])
+        return batch, place(sizes, draws, stage.crop_size, stage.padding)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks.speed import pictures
 from benchmarks.speed.pictures import Given, compare
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 
 @pytest.fixture

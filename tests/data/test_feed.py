@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from replication.data.batches import augment, draw, gather, order
+from replication.data.batches import draw, gather, order
+from replication.data.crops import augment, place, sample
 from replication.data.feed import Ahead, Feed, Resident, resident
 from tests.conftest import small_stage
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 CPU = torch.device("cpu")
 DATA = ragged_set([(40, 30), (33, 33), (25, 50), (48, 33), (33, 40), (30, 30)])
@@ -17,28 +18,44 @@ STAGE = small_stage(scale_range=(0.5, 2.0), duplicate=("a",), padding="centre")
 
 
 def expected(iteration):
-    """Straight from the parts: ids, pictures, draws, crops."""
+    """Straight from the parts: which pictures, and the numbers of their crops."""
     images = [*range(len(DATA)), *DATA.with_any(["a"])]
     chosen = [images[i] for i in order(len(images), 4, iteration, 7)]
-    draws = draw(4, (0.5, 2.0), 0.25, True, iteration=iteration, seed=7)
-    return augment(*gather(DATA, chosen), draws, 33, padding="centre")
+    return gather(DATA, chosen), draw(4, (0.5, 2.0), 0.25, True, iteration=iteration, seed=7)
 
 
-def feed(way):
+def reader(way):
     made = Feed(DATA, STAGE, seed=7, device=CPU)
     if way == "resident":
         made._resident = Resident(DATA, CPU)
-    if way == "ahead":
-        made._ahead = Ahead(made._read, STAGE.iterations, CPU)
-    return made
+    return Ahead(made._read, STAGE.iterations, CPU) if way == "ahead" else made._read
 
 
-@pytest.mark.parametrize("way", ["direct", "ahead", "resident"])
+@pytest.mark.parametrize("way", ["read", "ahead", "resident"])
 @pytest.mark.parametrize("first", [0, 3])
-def test_every_way_gives_the_same_bits(way, first):
-    with feed(way) as made:
-        for iteration in range(first, STAGE.iterations):
-            for one, other in zip(made(iteration), expected(iteration), strict=True):
+def test_every_way_to_a_device_gives_the_same_bits(way, first):
+    read = reader(way)
+    for iteration in range(first, STAGE.iterations):
+        found = read(iteration)
+        (images, masks, sizes), draws = expected(iteration)
+        assert torch.equal(found.images, images) and torch.equal(found.masks, masks)
+        for one, other in zip(
+            sample(found.images, found.masks, found.places),
+            sample(images, masks, place(sizes, draws, 33, "centre")),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
+    if way == "ahead":
+        read.close()
+
+
+def test_on_the_host_a_feed_is_what_augment_makes():
+    with Feed(DATA, STAGE, seed=7, device=CPU) as made:
+        for iteration in (0, 3, 5):
+            pictures, draws = expected(iteration)
+            for one, other in zip(
+                made(iteration), augment(*pictures, draws, 33, padding="centre"), strict=True
+            ):
                 assert torch.equal(one, other)
 
 

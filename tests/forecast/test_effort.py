@@ -12,7 +12,7 @@ from replication.network.deeplab import build, build_classifier
 from replication.protocol import Evaluation, Pretraining
 from replication.training import pretrain, train
 from tests.conftest import small_network, small_stage
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 SIZES = [(33, 33), (20, 33), (33, 25), (33, 33), (40, 70)]
 COUNTED = {(33, 33): 2, (20, 33): 1, (33, 25): 1, (40, 70): 1}

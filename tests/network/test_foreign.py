@@ -11,7 +11,7 @@ from replication.errors import ReplicationError
 from replication.evaluation import evaluate
 from replication.network.foreign import ForeignModel, fill
 from replication.protocol import Evaluation
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 FILE = Path("weights.pth")
 X = torch.randn(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))

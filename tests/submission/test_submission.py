@@ -26,7 +26,7 @@ from replication.submission.check import faults
 from replication.submission.servers import CITYSCAPES, VOC
 from replication.submission.write import predictions, write
 from tests.conftest import small_network
-from tests.data.test_batches import ragged_set
+from tests.data.test_crops import ragged_set
 
 SIZES = {"2008_000001": (20, 14), "2008_000002": (13, 21), "2012_000003": (16, 16)}  # w, h
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
