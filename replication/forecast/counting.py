@@ -2,8 +2,9 @@
 
 `tests/forecast/test_counting.py` holds the FLOPs to torch's own counter and what is kept for the
 backward pass to autograd's own tensors. A FLOP is a multiplication or an addition of a convolution
-or a matrix product, padding included; all else is counted as bytes, each operation reading its
-inputs from memory and writing its outputs there once. Fused kernels and caches do better.
+or a matrix product, padding included, but for weights that fall on nothing else. All else is
+counted as bytes, each operation reading its inputs from memory and writing its outputs there once.
+Fused kernels and caches do better.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 
-from replication.network.geometry import aspp_rates, geometry
+from replication.network.geometry import aspp_rates, geometry, reached
 from replication.protocol import Network
 
 FLOAT = 4
@@ -106,14 +107,17 @@ def convolved(size: int, stride: int) -> int:
 
 def _convolution(
     name: str, inside: int, outside: int, kernel: int, before: int, after: int, *,
-    first: bool = False, bias: bool = False, kept: bool = True,
+    first: bool = False, bias: bool = False, kept: bool = True, taps: int | None = None,
 ) -> Layer:  # fmt: skip
-    """From `before` to `after` pixels; `kept`: a batch norm that follows needs its output."""
+    """From `before` to `after` pixels; `kept`: a batch norm that follows needs its output.
+
+    `taps` of the kernel's weights ever fall on the map; by default all do.
+    """
     read, written = inside * before, outside * after
     weights = outside * inside * kernel**2 + (outside if bias else 0)
     return Layer(
         name=name,
-        flops=2 * written * inside * kernel**2,
+        flops=2 * written * inside * (kernel**2 if taps is None else taps),
         first=first,
         parameters=weights,
         moved=(read + written, (1 if first else 2) * (read + written)),
@@ -145,10 +149,10 @@ def _relu(name: str, channels: int, pixels: int) -> Layer:
 
 def _normalised(
     name: str, inside: int, outside: int, kernel: int, before: int, after: int, *,
-    first: bool = False, relu: bool = True,
+    first: bool = False, relu: bool = True, taps: int | None = None,
 ) -> Iterator[Layer]:  # fmt: skip
     """Convolution, batch norm and, but for a unit's last, ReLU."""
-    yield _convolution(name, inside, outside, kernel, before, after, first=first)
+    yield _convolution(name, inside, outside, kernel, before, after, first=first, taps=taps)
     yield _batch_norm(f"{name} bn", outside, after)
     if relu:
         yield _relu(f"{name} relu", outside, after)
@@ -183,20 +187,21 @@ def _backbone(
         multi_grid_rule=network.multi_grid_rule,
     )
     for conv in convolutions:
-        before, h, w = h * w, convolved(h, conv.stride), convolved(w, conv.stride)
+        before, taps = h * w, reached(h, conv.rate) * reached(w, conv.rate)
+        h, w = convolved(h, conv.stride), convolved(w, conv.stride)
         inner = network.widths[min(conv.block, 4) - 1]
-        layers += _unit(f"block{conv.block}.{conv.unit}", channels, inner, before, h * w)
+        layers += _unit(f"block{conv.block}.{conv.unit}", channels, inner, before, h * w, taps)
         channels = 4 * inner
     return layers, channels, h, w
 
 
-def _unit(name: str, inside: int, inner: int, before: int, after: int) -> list[Layer]:
+def _unit(name: str, inside: int, inner: int, before: int, after: int, taps: int) -> list[Layer]:
     """A bottleneck unit; its input, and a projected shortcut, wait while it runs."""
     outside = 4 * inner
     size, waiting = outside * after, inside * before
     layers = [
         *_normalised(f"{name} conv1", inside, inner, 1, before, before),
-        *_normalised(f"{name} conv2", inner, inner, 3, before, after),
+        *_normalised(f"{name} conv2", inner, inner, 3, before, after, taps=taps),
         *_normalised(f"{name} conv3", inner, outside, 1, after, after, relu=False),
     ]
     if inside != outside:
@@ -207,14 +212,17 @@ def _unit(name: str, inside: int, inner: int, before: int, after: int) -> list[L
     return [replace(layer, alive=waiting + layer.alive) for layer in layers]
 
 
-def _head(network: Network, channels: int, pixels: int, output_stride: int) -> list[Layer]:
+def _head(network: Network, channels: int, h: int, w: int, output_stride: int) -> list[Layer]:
     """ASPP with its projection and dropout."""
+    pixels = h * w
     width, features = network.head_width, channels * pixels
     rates = aspp_rates(network.atrous_rates, output_stride, network.atrous_rates_at_32)
     joined = (1 + len(rates)) * width * pixels
     layers: list[Layer] = []
-    for number, kernel in enumerate((1, *(3 for _ in rates))):
-        layers += _normalised(f"aspp.{number}", channels, width, kernel, pixels, pixels)
+    layers += _normalised("aspp.0", channels, width, 1, pixels, pixels)
+    for number, rate in enumerate(rates, start=1):
+        taps = reached(h, rate) * reached(w, rate)
+        layers += _normalised(f"aspp.{number}", channels, width, 3, pixels, pixels, taps=taps)
     if network.image_pooling:
         layers.append(Layer(name="aspp mean", moved=(features, features), kept=FLOAT * channels))
         layers += _normalised("aspp pooling", channels, width, 1, 1, 1)
@@ -243,7 +251,7 @@ def segmentation(
     """DeepLabv3 from a picture of height by width pixels to its coarse logits."""
     layers, channels, h, w = _backbone(network, output_stride, height, width, network.multi_grid)
     if network.head == "aspp":
-        layers += _head(network, channels, h * w, output_stride)
+        layers += _head(network, channels, h, w, output_stride)
         channels = network.head_width
     layers.append(
         _convolution("classifier", channels, classes, 1, h * w, h * w, bias=True, kept=False)

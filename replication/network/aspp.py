@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from replication.network.atrous import AtrousConv2d
+
 
 class ConvBNReLU(nn.Sequential):
     """A convolution with batch normalisation and ReLU; `rate` dilates a 3x3 kernel."""
@@ -14,9 +16,10 @@ class ConvBNReLU(nn.Sequential):
     def __init__(
         self, inside: int, outside: int, kernel: int, *, rate: int = 1, bn_epsilon: float
     ) -> None:
-        padding = rate if kernel == 3 else 0
         super().__init__(
-            nn.Conv2d(inside, outside, kernel, padding=padding, dilation=rate, bias=False),
+            AtrousConv2d(inside, outside, rate=rate)
+            if kernel == 3
+            else nn.Conv2d(inside, outside, kernel, bias=False),
             nn.BatchNorm2d(outside, eps=bn_epsilon),
             nn.ReLU(inplace=True),
         )
@@ -52,8 +55,7 @@ class ASPP(nn.Module):
 
     def set_rates(self, rates: Sequence[int]) -> None:
         for branch, rate in zip(list(self.branches)[1:], rates, strict=True):
-            convolution = cast(nn.Conv2d, cast(nn.Sequential, branch)[0])
-            convolution.dilation = convolution.padding = (rate, rate)
+            cast(AtrousConv2d, cast(nn.Sequential, branch)[0]).set_geometry(rate=rate)
 
     def forward(self, x: Tensor) -> Tensor:
         features = torch.cat([branch(x) for branch in self.branches], 1)

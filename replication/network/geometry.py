@@ -36,6 +36,11 @@ class Conv3x3:
     output_stride: int
 
 
+def reached(size: int, rate: int) -> int:
+    """Along an axis of the feature map, the weights of three that ever fall on it: 3 or 1."""
+    return 3 if rate < size else 1
+
+
 def geometry(
     *,
     units: Sequence[int],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from replication.network.atrous import AtrousConv2d
 from replication.network.geometry import Conv3x3, geometry
 from replication.protocol import Network
 
@@ -26,7 +27,7 @@ class Unit(nn.Module):
         outside = width * EXPANSION
         self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width, eps=bn_epsilon)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = AtrousConv2d(width, width)
         self.bn2 = nn.BatchNorm2d(width, eps=bn_epsilon)
         self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outside, eps=bn_epsilon)
@@ -37,8 +38,7 @@ class Unit(nn.Module):
             )
 
     def set_geometry(self, conv: Conv3x3) -> None:
-        self.conv2.stride = (conv.stride, conv.stride)
-        self.conv2.dilation = self.conv2.padding = (conv.rate, conv.rate)
+        self.conv2.set_geometry(rate=conv.rate, stride=conv.stride)
         if self.downsample is not None:
             projection = cast(nn.Conv2d, self.downsample[0])
             projection.stride = (conv.stride, conv.stride)

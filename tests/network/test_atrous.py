@@ -1,0 +1,66 @@
+"""The atrous convolution against torch's own, where weights reach the map and where they do not."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from replication.network.atrous import AtrousConv2d
+from replication.network.geometry import reached
+from replication.network.valid_weights import closed_form
+
+
+def both(size, rate, stride):
+    """Ours and torch's with the same weights, on the same random map."""
+    generator = torch.Generator().manual_seed(0)
+    ours = AtrousConv2d(5, 7)
+    ours.set_geometry(rate=rate, stride=stride)
+    theirs = nn.Conv2d(5, 7, 3, padding=rate, dilation=rate, stride=stride, bias=False)
+    with torch.no_grad():
+        theirs.weight.normal_(generator=generator)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs, torch.randn(2, 5, *size, generator=generator)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("rate", [1, 2, 4, 5, 6, 8, 9, 30])
+@pytest.mark.parametrize("size", [(5, 5), (5, 9), (9, 5), (1, 1)])
+def test_equals_torchs_with_its_gradients(size, rate, stride):
+    ours, theirs, x = both(size, rate, stride)
+    found = []
+    for layer in (ours, theirs):
+        picture = x.clone().requires_grad_()
+        y = layer(picture)
+        (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
+        found.append((y, picture.grad, layer.weight.grad))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_products_fall_to_a_ninth_where_only_the_centre_reaches():
+    def products(rate):
+        ours, _, x = both((5, 5), rate, 1)
+        with FlopCounterMode(display=False) as counter:
+            ours(x)
+        return counter.get_total_flops()
+
+    assert products(4) == products(1) == 9 * products(5) == 9 * products(18)
+
+
+@pytest.mark.parametrize("size", [1, 5, 33, 65])
+@pytest.mark.parametrize("rate", [1, 4, 5, 18, 33, 64, 65])
+def test_reached_is_figure_4s_end(size, rate):
+    """One weight reaches along an axis where Figure 4's counts have all positions at one."""
+    assert (reached(size, rate) == 1) == (closed_form(size, rate)[1] == size * size)
+
+
+def test_weights_that_never_reach_have_a_gradient_of_zero_and_still_decay():
+    ours, _, x = both((5, 5), 5, 1)
+    before = ours.weight.detach().clone()
+    optimizer = torch.optim.SGD(ours.parameters(), lr=0.1, weight_decay=0.5, fused=True)
+    ours(x).sum().backward()
+    optimizer.step()
+    around = torch.ones(3, 3, dtype=torch.bool)
+    around[1, 1] = False
+    assert (ours.weight.grad[..., around] == 0).all()
+    assert torch.allclose(ours.weight[..., around], 0.95 * before[..., around])
