@@ -1,12 +1,14 @@
 """What the training steps are compared with: which networks, at which precision."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from benchmarks.networks import UNITS, torchvisions
 from benchmarks.speed import step
-from benchmarks.speed.step import Case, cases, compare
+from benchmarks.speed.step import Case, cases, compare, more_products
 
 
 def test_at_output_stride_8_theirs_is_torchvisions_own():
@@ -38,15 +40,6 @@ def test_bf16_is_beside_both_and_aims_at_the_plain_loop(monkeypatch):
 @pytest.mark.parametrize("theirs", ["fp32", "bf16"])
 def test_each_side_multiplies_in_its_own_precision(theirs, monkeypatch):
     case = Case(crop=33, batch=2, output_stride=16, ours="bf16", theirs=theirs, aim=3.0)
-    seen = []
-
-    def once(ours, other, repetitions):
-        for run in (ours, other):
-            before = len(dtypes)
-            run()
-            seen.append({str(one) for one in dtypes[before:]})
-        return [1.0] * repetitions, [2.0] * repetitions
-
     dtypes, convolution = [], torch.nn.Conv2d.forward
 
     def forward(self, x):
@@ -55,10 +48,37 @@ def test_each_side_multiplies_in_its_own_precision(theirs, monkeypatch):
         return out
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    monkeypatch.setattr(step, "keep_memory", lambda: True)  # not in the tests' own process
+    step.ours(case)()
+    assert torch.bfloat16 in dtypes  # the classifier stays single
+    dtypes.clear()
+    step.theirs(case)()
+    assert set(dtypes) == {torch.bfloat16 if theirs == "bf16" else torch.float32}
+
+
+def test_a_row_says_what_is_beside_it(monkeypatch):
+    told = []
+
+    @contextmanager
+    def apart(make, case):
+        yield lambda: told.append((make.__name__, case.crop))
+
+    def once(ours, other, repetitions):
+        ours(), other()
+        return [1.0] * repetitions, [2.0] * repetitions
+
+    case = Case(crop=33, batch=2, output_stride=16, ours="bf16", theirs="bf16", aim=3.0)
     monkeypatch.setattr(step, "cases", lambda: [case])
     monkeypatch.setattr(step, "alternate", once)
+    monkeypatch.setattr(step, "apart", apart)
     [found] = compare(2)
-    assert seen[1] == {"torch.bfloat16" if theirs == "bf16" else "torch.float32"}
-    assert "torch.bfloat16" in seen[0]
-    said = "loop under bf16 autocast" if theirs == "bf16" else "plain loop in fp32"
-    assert said in found.theirs_is and found.ratios == (2.0, 2.0) and found.verdict == "missed"
+    assert told == [("ours", 33), ("theirs", 33)]
+    assert "loop under bf16 autocast" in found.theirs_is
+    assert found.ratios == (2.0, 2.0) and found.verdict == "missed"
+
+
+def test_products_beside_ours():
+    """At 513 pixels theirs has a 3x3 convolution more; at 65 its rates reach no map of 5 x 5."""
+    large = more_products(Case(crop=513, batch=1, output_stride=16))
+    small = more_products(Case(crop=65, batch=1, output_stride=16))
+    assert 1.0 < large < 1.1 < 1.5 < small < 3.0
