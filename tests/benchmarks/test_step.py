@@ -81,4 +81,4 @@ def test_products_beside_ours():
     """At 513 pixels theirs has a 3x3 convolution more; at 65 its rates reach no map of 5 x 5."""
     large = more_products(Case(crop=513, batch=1, output_stride=16))
     small = more_products(Case(crop=65, batch=1, output_stride=16))
-    assert 1.0 < large < 1.1 < 1.5 < small < 3.0
+    assert 1.0 < large < 1.1 < 1.4 < small < 1.6
