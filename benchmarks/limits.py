@@ -10,7 +10,6 @@ import argparse
 import statistics
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.given import at_least_one, writable
-from benchmarks.machine import where
+from benchmarks.machine import PEAK_REPETITIONS, copies, every, where
 from benchmarks.networks import build, iteration, table6, tier
 from replication import arguments
 from replication.allocation import keep_memory
@@ -32,8 +31,6 @@ from replication.forecast import effort
 from replication.network.deeplab import DeepLabV3
 from replication.protocol import Stage
 
-# A peak is the best of many: on a virtual machine the median of few is another one every time.
-PEAK_REPETITIONS = 60
 # Tier, classes, pictures a batch (0: the tier's own).
 CASES = (("micro", 13, 0), ("paper", 21, 2))
 # What torch calls its operations, by what they are; the first that is part of the name counts.
@@ -106,7 +103,7 @@ def _main(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     keep_memory()
     console = Console(width=120, highlight=False)
-    peaks = Peaks(products=_products(), copies=_copies())
+    peaks = Peaks(products=_products(), copies=copies())
     console.print(f"One thread: {peaks}")
     found = []
     for name, classes, batch in CASES:
@@ -152,27 +149,11 @@ def page(found: Sequence[Found], peaks: Peaks) -> str:
 
 def _products(side: int = 1024) -> float:
     a = torch.randn(side, side)
-    return 2 * side**3 / min(_every(lambda: a @ a, PEAK_REPETITIONS))
-
-
-def _copies(count: int = 1 << 26) -> float:
-    """Bytes a second, read and written both counted, far beyond the caches."""
-    a, b = torch.zeros(count), torch.zeros(count)
-    return 2 * 4 * count / min(_every(lambda: b.copy_(a), PEAK_REPETITIONS))
+    return 2 * side**3 / min(every(lambda: a @ a, PEAK_REPETITIONS))
 
 
 def _seconds(run: Callable[[], object], repetitions: int) -> float:
-    return statistics.median(_every(run, repetitions))
-
-
-def _every(run: Callable[[], object], repetitions: int) -> list[float]:
-    run()
-    taken = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - started)
-    return taken
+    return statistics.median(every(run, repetitions))
 
 
 def _works(tier_name: str, classes: int, batch: int) -> list[Work]:

@@ -98,8 +98,8 @@ def _parts(options: argparse.Namespace, chosen: Sequence[str]) -> dict[str, Part
     }
     voc = only("voc", arguments.pairs(options.data, "--data", "voc=PATH"), "--data")
     if "input" in chosen:
-        given = pictures.generated() if voc is None else pictures.photographs(voc)
-        parts["input"] = partial(pictures.compare, given=given)
+        pictures.given(voc)
+        parts["input"] = partial(pictures.compare, voc=voc)
     return {name: parts[name] for name in chosen}
 
 

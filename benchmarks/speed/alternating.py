@@ -130,9 +130,9 @@ def _rate(taken: float, one: Comparison) -> str:
     each, usual = taken / one.pieces, statistics.median(one.ours) / one.pieces
     if usual > 0.5:
         return f"{each:.3g} s/{one.unit}"
-    return f"{_three(1 / each)} {one.unit}s/s"
+    return f"{three(1 / each)} {one.unit}s/s"
 
 
-def _three(rate: float) -> str:
+def three(rate: float) -> str:
     """Three digits, but no powers of ten."""
     return f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"

@@ -1,6 +1,7 @@
 """Training batches from pictures: ours beside a DataLoader with torchvision's v2.
 
-Photographs where they are given, else the generated set, which is JPEG and PNG files too.
+Photographs where they are given, else the generated set, which is JPEG and PNG files too. Both
+go on to further pictures, scales and flips at each repetition, the same in every run.
 """
 
 from collections.abc import Iterator
@@ -8,18 +9,23 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from benchmarks.machine import copies
 from benchmarks.networks import tier
-from benchmarks.speed.alternating import Comparison, alternate
+from benchmarks.speed.alternating import Comparison, Run, alternate, three
+from benchmarks.speed.apart import apart
+from replication.allocation import keep_memory
 from replication.data import layouts
 from replication.data.batches import MEAN, STD, draw, order
 from replication.data.cache import Pictures
-from replication.data.crops import cut, place
+from replication.data.crops import Places, cut, place
 from replication.data.sources import Sources
 
 BATCH, BATCHES = 16, 4
@@ -66,83 +72,123 @@ class Voc(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return image, mask[0].long()
 
 
-def our_batches(data: Pictures, crop: int, start: int) -> None:
-    for iteration in range(start, start + BATCHES):
-        batch = order(len(data), BATCH, iteration, 0)
-        draws = draw(BATCH, (0.5, 2.0), 0.25, True, iteration=iteration, seed=0)
-        places = place(torch.from_numpy(data.sizes[batch]), draws, crop, "bottom-right")
-        cut([(data.image(i), data.mask(i)) for i in batch.tolist()], places)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Given:
     """A set as our loader keeps it, and the files of its pictures and masks."""
 
     data: Pictures
     files: list[tuple[Path, Path]]
-    what: str
-    crops: tuple[int, ...]
-    # Beside theirs from files; theirs decoded in memory is shown beside no aim.
-    aim: float | None
 
 
-def photographs(voc: str) -> Given:
-    """A VOCdevkit folder's trainaug split. Raises DataError for what is not there, or damaged."""
-    return _given({"voc": voc}, "paper", what="photographs", crops=(513, 65), aim=AIM)
+def given(voc: str | None) -> Given:
+    """A VOCdevkit folder's trainaug split, or the generated one: small files, little to decode.
 
-
-def generated() -> Given:
-    """The generated set at its own size: small files, of which little is decoding."""
-    return _given({}, "micro", what="generated pictures", crops=(65,), aim=None)
-
-
-def _given(
-    data: dict[str, str], name: str, *, what: str, crops: tuple[int, ...], aim: float | None
-) -> Given:
-    sources = Sources.of(tier(name).data, data)
+    Raises DataError for what is not there, or damaged.
+    """
+    named = {} if voc is None else {"voc": voc}
+    sources = Sources.of(tier("micro" if voc is None else "paper").data, named)
     listing = layouts.listing("voc", sources.by_role["voc"].root(), "trainaug")
     files = list(zip(listing.images, listing.masks, strict=True))
-    decoded = sources.segmentation("voc", "trainaug")
-    return Given(data=decoded, files=files, what=what, crops=crops, aim=aim)
+    return Given(data=sources.segmentation("voc", "trainaug"), files=files)
 
 
-def compare(repetitions: int, given: Given) -> Iterator[Comparison]:
-    """On one core each: no worker processes, one thread."""
-    threads = torch.get_num_threads()
+def ours(voc: str | None, crop: int) -> Run:
+    """As a run has it, in a process that keeps its memory; on one thread."""
     torch.set_num_threads(1)
-    for crop in given.crops:
-        for decoded in (False, True):
-            yield _compared(repetitions, given, crop, decoded=decoded)
-    torch.set_num_threads(threads)
+    keep_memory()
+    return our_batches(given(voc).data, crop)
 
 
-def _compared(repetitions: int, given: Given, crop: int, *, decoded: bool) -> Comparison:
-    """Both go on to further pictures, scales and flips at each repetition, the same every time."""
+def theirs(voc: str | None, crop: int, decoded: bool) -> Run:
+    """No worker processes, one thread."""
+    torch.set_num_threads(1)
+    return their_batches(given(voc).files, crop, decoded=decoded)
+
+
+def our_batches(data: Pictures, crop: int) -> Run:
+    """Each call makes the next BATCHES batches: further pictures, scales, flips."""
+    iterations = count()
+
+    def run() -> None:
+        for _ in range(BATCHES):
+            batch, places = _chosen(data, crop, next(iterations))
+            cut([(data.image(i), data.mask(i)) for i in batch.tolist()], places)
+
+    return run
+
+
+def their_batches(files: list[tuple[Path, Path]], crop: int, *, decoded: bool) -> Run:
     loader = DataLoader(
-        Voc(given.files, crop, decoded=decoded),
+        Voc(files, crop, decoded=decoded),
         BATCH,
         shuffle=True,
         drop_last=True,
         generator=torch.Generator().manual_seed(0),
     )
-    starts = count(0, BATCHES)
+    torch.manual_seed(0)  # v2 draws from torch's own generator
 
-    def ours() -> None:
-        our_batches(given.data, crop, next(starts))
-
-    def theirs() -> None:
+    def run() -> None:
         for _, _ in zip(range(BATCHES), loader, strict=False):
             pass
 
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)  # v2 draws from torch's own generator
-        of_ours, of_theirs = alternate(ours, theirs, repetitions)
-    return Comparison(
-        what=f"input, {given.what}, crop {crop}, one core",
-        theirs_is=f"DataLoader, torchvision v2, {'decoded in memory' if decoded else 'from files'}",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
-        pieces=BATCH * BATCHES,
-        unit="image",
-        target=None if decoded else given.aim,
+    return run
+
+
+def _chosen(data: Pictures, crop: int, iteration: int) -> tuple[NDArray[np.int64], Places]:
+    batch = order(len(data), BATCH, iteration, 0)
+    draws = draw(BATCH, (0.5, 2.0), 0.25, True, iteration=iteration, seed=0)
+    return batch, place(torch.from_numpy(data.sizes[batch]), draws, crop, "bottom-right")
+
+
+def passes(places: Places) -> int:
+    """Bytes that `cut` reads and writes in making these crops, each pass from and to memory."""
+    moved = 0
+    for y, x, inside_y, inside_x in zip(
+        places.y, places.x, places.inside_y, places.inside_x, strict=True
+    ):
+        rows, columns = (int(one.ceil().max() - one.floor().min()) + 1 for one in (y, x))
+        height, width = int(inside_y.sum()), int(inside_x.sum())
+        # In values of three channels: bytes to floats; two selections, a product, a sum; the same
+        # of rows and their mean.
+        moved += 3 * (rows * columns * 5 + rows * width * (2 * 8 + 8 + 12))
+        moved += 3 * height * width * (2 * 8 + 12)
+        # The mask's rows, columns, and its labels as int64.
+        moved += height * columns * 2 + height * width * (2 + 9)
+        if height * width < len(y) ** 2:
+            moved += len(y) ** 2 * (12 + 8)
+    return moved
+
+
+def compare(repetitions: int, voc: str | None) -> Iterator[Comparison]:
+    """Each in a process of its own, at the paper's crop and the micro tier's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    speed = copies()
+    torch.set_num_threads(threads)
+    for crop in (65,) if voc is None else (513, 65):
+        for decoded in (False, True):
+            with apart(ours, voc, crop) as our_run, apart(theirs, voc, crop, decoded) as their_run:
+                of_ours, of_theirs = alternate(our_run, their_run, repetitions)
+            what = "photographs" if voc else "generated pictures"
+            how = "decoded in memory" if decoded else "from files"
+            yield Comparison(
+                what=f"input, {what}, crop {crop}, one core",
+                theirs_is=f"DataLoader, torchvision v2, {how}",
+                ours=tuple(of_ours),
+                theirs=tuple(of_theirs),
+                pieces=BATCH * BATCHES,
+                unit="image",
+                target=AIM if voc and not decoded else None,
+                note=_bound(given(voc).data, crop, repetitions, speed),
+            )
+
+
+def _bound(data: Pictures, crop: int, repetitions: int, speed: float) -> str:
+    """What ours could reach at most."""
+    iterations = range(BATCHES, BATCHES * (repetitions + 1))  # the first are to warm up
+    batches = [passes(_chosen(data, crop, one)[1]) for one in iterations]
+    moved = sum(batches) / (BATCH * len(batches))
+    return (
+        f"Our passes move {moved / 1e6:.2g} MB an image, which at the speed of copies "
+        f"({speed / 1e9:.1f} GB/s) are {three(speed / moved)} images/s."
     )

@@ -142,7 +142,8 @@ def cut(pictures: Iterable[tuple[Bytes, Bytes]], places: Places) -> tuple[Tensor
             y.share[i, ys, None],
             out=into[i, ys, values],
         )
-        labels[i, ys, xs] = mask[rows[i, ys]].take(columns[i, xs], 1)
+        stretch = x.spans[i]
+        labels[i, ys, xs] = mask[rows[i, ys], stretch].take(columns[i, xs] - stretch.start, 1)
     shape = (count, crop_size, crop_size, 3)
     return into.view(shape).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
