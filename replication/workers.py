@@ -86,11 +86,10 @@ def run(plan: Plan, store: Store, sources: Sources, options: Options, display: D
             _drop_orphans(plan, queue, summary)
             if halted:
                 queue.clear()
-            for worker in pool:
+            for place, worker in enumerate(pool):
                 job = None if worker.job else _next(queue, summary.done, elsewhere)
                 if job is not None:
-                    worker.job = job
-                    worker.pipe.send(job)
+                    pool[place] = _handed(job, worker, store, sources, options)
                     display.started(job)
             ready = wait([worker.pipe for worker in pool if worker.job], timeout=POLL_SECONDS)
             for worker in [worker for worker in pool if worker.pipe in ready]:
@@ -144,6 +143,17 @@ def _next(queue: list[Job], done: Iterable[str], elsewhere: dict[Job, float]) ->
             queue.remove(job)
             return job
     return None
+
+
+def _handed(job: Job, worker: _Worker, store: Store, sources: Sources, options: Options) -> _Worker:
+    """Who has the job now: the worker, or another one where it was killed while it had nothing."""
+    try:
+        worker.pipe.send(job)
+    except OSError:
+        worker = _start(store, sources, options)
+        worker.pipe.send(job)
+    worker.job = job
+    return worker
 
 
 def _drop_orphans(plan: Plan, queue: list[Job], summary: Summary) -> None:
