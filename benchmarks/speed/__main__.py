@@ -49,6 +49,10 @@ def main(given: Sequence[str] | None = None) -> int:
         "--data", action="append", default=[], metavar="voc=PATH",
         help="photographs, for the part `input` (default: generated pictures)",
     )  # fmt: skip
+    parser.add_argument(
+        "--steps", default="", metavar="TEXT",
+        help='of the part `step` only what has this in its name, "513 px" for one',
+    )  # fmt: skip
     parser.add_argument("--repetitions", type=int, default=5, help="of each (5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
     parser.add_argument("--write", type=Path, metavar="FILE.md", help="the same as a page")
@@ -93,7 +97,7 @@ def _parts(options: argparse.Namespace, chosen: Sequence[str]) -> dict[str, Part
         "sweep": sweep.compare,
         "pieces": pieces.compare,
         "compiled": compiled.compare,
-        "step": step.compare,
+        "step": partial(step.compare, named=options.steps),
         "plan": plan.compare,
     }
     voc = only("voc", arguments.pairs(options.data, "--data", "voc=PATH"), "--data")

@@ -40,6 +40,13 @@ class Case:
     theirs: str = "fp32"
     aim: float | None = None
 
+    @property
+    def name(self) -> str:
+        return (
+            f"step, {self.backbone}, {self.crop} px, batch {self.batch}, "
+            f"stride {self.output_stride}, {self.ours}"
+        )
+
 
 def theirs(case: Case) -> Run:
     """torchvision's reference loop, references/segmentation/train.py, without the printing."""
@@ -138,14 +145,16 @@ def cases() -> Iterator[Case]:
                 )  # fmt: skip
 
 
-def compare(repetitions: int) -> Iterator[Comparison]:
+def compare(repetitions: int, named: str = "") -> Iterator[Comparison]:
+    """The cases that have `named` in their names; by default all."""
     for case in cases():
+        if named not in case.name:
+            continue
         with apart(ours, case) as our_step, apart(theirs, case) as their_step:
             of_ours, of_theirs = alternate(our_step, their_step, repetitions)
         how = "plain loop in fp32" if case.theirs == "fp32" else "loop under bf16 autocast"
         yield Comparison(
-            what=f"step, {case.backbone}, {case.crop} px, batch {case.batch}, stride "
-            f"{case.output_stride}, {case.ours}",
+            what=case.name,
             theirs_is=f"torchvision, {how} ({more_products(case):.2f} of our products)",
             ours=tuple(of_ours),
             theirs=tuple(of_theirs),

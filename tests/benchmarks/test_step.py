@@ -75,6 +75,8 @@ def test_a_row_says_what_is_beside_it(monkeypatch):
     assert told == [("ours", 33), ("theirs", 33)]
     assert "loop under bf16 autocast" in found.theirs_is
     assert found.ratios == (2.0, 2.0) and found.verdict == "missed"
+    assert found.what == "step, resnet50, 33 px, batch 2, stride 16, bf16"
+    assert not list(compare(2, named="513 px")) and len(list(compare(2, named="33 px"))) == 1
 
 
 def test_products_beside_ours():
