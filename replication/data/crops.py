@@ -152,7 +152,7 @@ def cut(pictures: Iterable[tuple[Bytes, Bytes]], places: Places) -> tuple[Tensor
 class _Taps:
     """Along one axis: the part of each picture that is read, and which of its pixels make a place.
 
-    Of a picture that is padded, all is read; so is it where the places beyond it are.
+    Places in the padding are the nearest pixel's: a side that is padded is read whole anyway.
     """
 
     spans: list[slice]
