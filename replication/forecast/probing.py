@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from replication.allocation import keep_memory
 from replication.data.cache import Decoded, Labelled
 from replication.evaluation import evaluate
 from replication.execute import lacks_memory, place
@@ -31,6 +32,7 @@ SECONDS = 1.0
 MOST_ITERATIONS = 50
 # Small enough that random pictures and masks cannot let the loss diverge.
 LEARNING_RATE = 1e-9
+KILLED = "the process was killed (out of memory?)"
 
 
 def measure_all(
@@ -40,34 +42,61 @@ def measure_all(
 
     Each measurement is kept as soon as it is made. None has idle neighbours, which would make it
     quicker than the steps will be: where no shape is left to start, earlier ones are repeated.
+    Where a process is killed, what was being measured is measured again, one suspect at a time.
     """
     problems: dict[str, str] = {}
+    measured = 0
+    queue, company, suspects = deque(shapes), deque(shapes), deque[Shape]()
     # Not a folder of each process: one that is ended leaves its files behind.
-    with tempfile.TemporaryDirectory() as folder, _processes(workers) as pool:
-        measured = {pool.submit(attempt, one, folder): one for one in shapes}
-        beside: dict[Future[Probe | str], Shape] = {}
-        repeated = deque(shapes)
-        with console.status("") as status:
-            while measured:
-                while len(measured) + len(beside) < workers and repeated:
-                    try:
-                        beside[pool.submit(attempt, repeated[0], folder)] = repeated[0]
-                    except BrokenProcessPool:
-                        break
-                    repeated.rotate(-1)
-                for future in wait([*measured, *beside], return_when=FIRST_COMPLETED).done:
-                    one, result = (measured if future in measured else beside)[future], _of(future)
-                    if not isinstance(result, Probe) and one in repeated:
-                        repeated.remove(one)
-                    if beside.pop(future, None):
-                        continue
-                    del measured[future]
+    with tempfile.TemporaryDirectory() as folder, console.status("") as status:
+        while queue or suspects:
+            alone = not queue
+            if alone:
+                queue.append(suspects.popleft())
+            with _processes(workers) as pool:
+                for one, result in _measured(queue, company, pool, workers, folder):
                     if isinstance(result, Probe):
                         probes.keep(one, result, workers)
+                        measured += 1
+                    elif result == KILLED and not alone:
+                        suspects.append(one)
                     else:
                         problems[one.label] = result
-                    status.update(f"probes: {len(shapes) - len(measured)}/{len(shapes)}")
+                    status.update(f"probes: {measured + len(problems)}/{len(shapes)}")
     return problems
+
+
+def _measured(
+    queue: deque[Shape], company: deque[Shape], pool: Executor, workers: int, folder: str
+) -> Iterator[tuple[Shape, Probe | str]]:
+    """The queue's shapes and what became of them, until it is empty or a process is killed.
+
+    Repeated beside them is the company, and dropped from it what cannot be measured.
+    """
+    running: dict[Future[Probe | str], tuple[Shape, bool]] = {}
+    while queue or any(counts for _, counts in running.values()):
+        while len(running) < workers and (queue or company):
+            one, counts = (queue or company)[0], bool(queue)
+            try:
+                running[pool.submit(attempt, one, folder)] = one, counts
+            except BrokenProcessPool:
+                if not running:
+                    return
+                break
+            if counts:
+                queue.popleft()
+            else:
+                company.rotate(-1)
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            one, counts = running.pop(future)
+            result = _of(future)
+            # Killed in company, it was most likely the other one.
+            if one in company and not isinstance(result, Probe) and (counts or result != KILLED):
+                company.remove(one)
+            elif one not in company and isinstance(result, Probe):
+                company.append(one)
+            if counts:
+                yield one, result
 
 
 @contextmanager
@@ -87,7 +116,7 @@ def _of(future: "Future[Probe | str]") -> Probe | str:
     try:
         return future.result()
     except BrokenProcessPool:
-        return "the process was killed (out of memory?)"
+        return KILLED
 
 
 def attempt(one: Shape, folder: str) -> Probe | str:
@@ -103,6 +132,8 @@ def attempt(one: Shape, folder: str) -> Probe | str:
 def measure(one: Shape, folder: str) -> Probe:
     """Seconds of one iteration of the shape, or of its pictures; `folder` is for its files."""
     torch.set_num_threads(one.threads)
+    if one.kind == "cpu":
+        keep_memory()  # as a step does
     if one.kind == "cuda":
         gc.collect()  # what an earlier probe of this process left
         torch.cuda.reset_peak_memory_stats()

@@ -183,7 +183,47 @@ def test_what_lacks_memory_is_not_repeated_beside_the_others(
     assert problems == {some[0].label: "out of memory"} and len(tried) <= 4
 
 
-def test_a_killed_process_is_a_problem_of_its_shapes(plan, here, monkeypatch, tmp_path):
+def test_a_killed_process_is_a_problem_of_its_shape_alone(plan, here, monkeypatch, tmp_path):
+    """As a pool does, where one of its processes is killed: all that it runs, and is given, fails.
+
+    What was measured beside it is measured again, and not alone but beside another one.
+    """
+    killed, beside = threading.Event(), []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *args):
+            if killed.is_set():
+                raise BrokenProcessPool
+            return super().submit(*args)
+
+    @contextmanager
+    def pool(workers):
+        killed.clear()
+        with Pool(workers) as made:
+            yield made
+
+    def attempt(one, folder):
+        beside.append(one.label)
+        if "batch 8" in one.label:
+            time.sleep(0.05)
+            killed.set()
+        if killed.wait(0.2):
+            raise BrokenProcessPool
+        return Probe(seconds=1.0, flops=1.0)
+
+    monkeypatch.setattr(probing, "_processes", pool)
+    monkeypatch.setattr(probing, "attempt", attempt)
+    some = [shapes(plan, here, f"table9/batch{n}")[0] for n in (4, 8, 12)]
+    probes = Probes(tmp_path / "probes.json")
+    problems = probing.measure_all(some, probes, 2, Console(file=io.StringIO()))
+    assert problems == {some[1].label: "the process was killed (out of memory?)"}
+    assert [probes.of(one, 2) is not None for one in some] == [True, False, True]
+    assert beside.count(some[1].label) == 2
+    # Four pools' two: the two that were killed, then 12, 8 and 4, each beside another.
+    assert len(beside) == 8
+
+
+def test_a_process_that_is_always_killed_ends_the_probes(plan, here, monkeypatch, tmp_path):
     class Broken(ThreadPoolExecutor):
         def submit(self, *_):
             if self._broken:
@@ -197,8 +237,17 @@ def test_a_killed_process_is_a_problem_of_its_shapes(plan, here, monkeypatch, tm
         yield Broken(workers)
 
     monkeypatch.setattr(probing, "_processes", pool)
+    some = [shapes(plan, here, f"table9/batch{n}")[0] for n in (4, 8)]
+    probes = Probes(tmp_path / "probes.json")
+    problems = probing.measure_all(some, probes, 3, Console(file=io.StringIO()))
+    assert problems == {one.label: "the process was killed (out of memory?)" for one in some}
+
+
+def test_a_probe_keeps_its_memory_as_a_step_does(plan, here, monkeypatch, tmp_path):
+    """A step's process does, and would be quicker than was forecast."""
+    kept = []
+    monkeypatch.setattr(probing, "keep_memory", lambda: kept.append(True))
+    monkeypatch.setattr(probing, "_training", lambda one, folder: 1.0)
     [one] = shapes(plan, here, "table9/batch4")[:1]
-    problems = probing.measure_all(
-        [one], Probes(tmp_path / "probes.json"), 3, Console(file=io.StringIO())
-    )
-    assert problems == {one.label: "the process was killed (out of memory?)"}
+    assert probing.attempt(one, str(tmp_path)).seconds == 1.0
+    assert kept == [True]
