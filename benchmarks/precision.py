@@ -5,8 +5,9 @@
     python -m benchmarks.precision --table 4 --seeds 3
 
 Reads the records of both tiers, which differ in the precision of their trainings alone, and prints
-each cell's difference, seed by seed, with its 95 % interval. What is missing is named with the
-command that makes it.
+each cell's difference, seed by seed, with its 95 % interval where there are two seeds or more, and
+what the differences are over all evaluations. What is missing is named with the command that makes
+it.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def main(given: Sequence[str] | None = None) -> int:
 def report(options: argparse.Namespace) -> int:
     at_least_one(seeds=options.seeds)
     scores: dict[str, dict[str, list[float]]] = {}
+    evaluations: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
     asked = " ".join(f"--table {number}" for number in options.table or [4])
     for name in TIERS:
@@ -55,14 +57,25 @@ def report(options: argparse.Namespace) -> int:
         for run in plan.runs:
             assert run.evaluation is not None
             cells.setdefault(run.name, []).append(store.outcome(run.evaluation.id)["miou"])
+        evaluated = plan.of_kind("evaluate")
+        evaluations[name] = [store.outcome(step.id)["miou"] for step in evaluated]
         trained = plan.of_kind("train")
         seconds[name] = [store.outcome(step.id)["seconds"] for step in trained]
     for cell, ours in scores[TIERS[1]].items():
         theirs = scores[TIERS[0]][cell]
-        found = paired([a - b for a, b in zip(ours, theirs, strict=True)])
+        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        if options.seeds == 1:
+            print(f"{cell}: {differences[0]:+.2f}")
+            continue
+        found = paired(differences)
         interval = found.interval(0.025)
-        each = ", ".join(f"{a - b:+.2f}" for a, b in zip(ours, theirs, strict=True))
+        each = ", ".join(f"{one:+.2f}" for one in differences)
         print(f"{cell}: {found.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] ({each})")
+    every = [a - b for a, b in zip(evaluations[TIERS[1]], evaluations[TIERS[0]], strict=True)]
+    print(
+        f"all {len(every)} evaluations: mean {statistics.mean(every):+.2f}, "
+        f"median {statistics.median(every):+.2f}, of {min(every):+.2f} to {max(every):+.2f}"
+    )
     ratio = statistics.median(
         a / b for a, b in zip(seconds[TIERS[0]], seconds[TIERS[1]], strict=True)
     )
