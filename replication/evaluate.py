@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
 from replication import arguments, guard
-from replication.allocation import keep_memory
 from replication.arguments import EXIT_OK, guarded
 from replication.data import layouts
 from replication.data.layouts import Listing
@@ -148,8 +147,6 @@ def _main(options: argparse.Namespace, console: Console) -> int:
     notes = _seen_in_training(loaded, sources, role, options.split)
     data = _decoded(listing, options.no_cache, say)
     loaded.model.to(device)
-    if device == "cpu":
-        keep_memory()
     confusions, predicted = _sweep(loaded.model, data, strategies, drawn, device, console)
     results = [
         Score(strategy=one, any_stride=loaded.any_stride, confusion=confusion)

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from replication import arguments
-from replication.allocation import keep_memory
 from replication.data import layouts
 from replication.data.prepare.meter import Meter
 from replication.environment import at_most_cores
@@ -121,8 +120,6 @@ def _submit(
     assert wanted.cell.network is not None
     weights = wanted.store.path(step) / "weights.safetensors"
     model = trained_model(weights, wanted.cell.network, pictures, evaluation.output_stride)
-    if device == "cpu":
-        keep_memory()
     model.to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scales = ", ".join(f"{scale:g}" for scale in evaluation.scales)
