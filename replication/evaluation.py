@@ -22,6 +22,8 @@ from replication.inference import (
     scaled_size,
 )
 from replication.network.aspp import upsample
+from replication.network.deeplab import DeepLabV3
+from replication.network.folding import folded
 from replication.protocol import Evaluation
 
 
@@ -108,6 +110,8 @@ def predict(
     device's.
     """
     model.eval()
+    if isinstance(model, DeepLabV3):
+        model = folded(model)
     device = next(model.parameters()).device
     trained_at = model.output_stride
     ((crop_size, whole_image, precision, deterministic),) = {

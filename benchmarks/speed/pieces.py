@@ -1,7 +1,8 @@
-"""Parts of an iteration: the loss on upsampled logits, and memory that is kept between iterations.
+"""Parts of an iteration: the loss on upsampled logits, atrous convolutions, memory that is kept.
 
-The first beside F.interpolate's own gradient; the second as two processes on two cores, which is
-where it matters: the system clears the pages of one process at a time.
+The first beside F.interpolate's own gradient, the second beside torch's convolution; the last as
+two processes on two cores, which is where it matters: the system clears the pages of one process
+at a time.
 """
 
 import subprocess
@@ -9,14 +10,17 @@ import sys
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.speed.alternating import Comparison, Run, alternate
+from replication.network.atrous import AtrousConv2d
 from replication.training import segmentation_loss
 
 # (pictures, classes, logits, pixels): the micro tier's, and the paper's crop at output stride 16.
 LOSSES = ((16, 13, 17, 65), (4, 21, 33, 513))
+# (pictures, inside, outside, map, rate): micro's ASPP at both output strides, and its block7.
+CONVOLUTIONS = ((16, 128, 48, 17, 9), (16, 128, 48, 33, 18), (16, 32, 32, 17, 16))
 # Tensors of a micro block's output, made and dropped as iterations do.
 TENSORS, ROUNDS, PROCESSES = 50, 100, 2
 WORK = f"""
@@ -36,6 +40,8 @@ def compare(repetitions: int) -> Iterator[Comparison]:
     torch.set_num_threads(1)
     for pictures, classes, side, pixels in LOSSES:
         yield _loss(repetitions, pictures, classes, side, pixels)
+    for pictures, inside, outside, side, rate in CONVOLUTIONS:
+        yield _convolution(repetitions, pictures, inside, outside, side, rate)
     torch.set_num_threads(threads)
     yield _memory(repetitions)
 
@@ -64,6 +70,30 @@ def _loss(repetitions: int, pictures: int, classes: int, side: int, pixels: int)
     return Comparison(
         what=f"loss and gradient, {pixels} px, {classes} classes",
         theirs_is="F.interpolate, F.cross_entropy",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=pictures,
+        unit="picture",
+    )
+
+
+def _convolution(
+    repetitions: int, pictures: int, inside: int, outside: int, side: int, rate: int
+) -> Comparison:
+    ours = AtrousConv2d(inside, outside, rate=rate)
+    theirs = nn.Conv2d(inside, outside, 3, padding=rate, dilation=rate, bias=False)
+    x = torch.randn(pictures, inside, side, side).contiguous(memory_format=torch.channels_last)
+    grad = torch.randn(pictures, outside, side, side).contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+
+    def step(layer: nn.Conv2d) -> Run:
+        layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return lambda: torch.autograd.grad(layer(x), (x, layer.weight), grad)
+
+    of_ours, of_theirs = alternate(step(ours), step(theirs), repetitions)
+    return Comparison(
+        what=f"3x3 of rate {rate} at {side} px, {inside} to {outside} channels, both gradients",
+        theirs_is="nn.Conv2d",
         ours=tuple(of_ours),
         theirs=tuple(of_theirs),
         pieces=pictures,

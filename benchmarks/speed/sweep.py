@@ -1,6 +1,7 @@
 """Evaluation: Table 4's four rows in one sweep beside one by one; counting beside torchmetrics."""
 
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -8,6 +9,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from benchmarks.networks import build, tier
 from benchmarks.sets import first
 from benchmarks.speed.alternating import Comparison, alternate
+from replication import evaluation
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.evaluation import count, evaluate
@@ -52,6 +54,19 @@ def _sweeps(repetitions: int) -> Iterator[Comparison]:
         evaluate(model, data, rows)
         BATCH_PIXELS["cpu"] = usual
 
+    def not_folded() -> None:
+        with patch.object(evaluation, "folded", lambda network: network.eval()):
+            evaluate(model, data, rows)
+
+    of_ours, of_theirs = alternate(together, not_folded, repetitions)
+    yield Comparison(
+        what="evaluation, batch normalisation folded into convolutions",
+        theirs_is="the network as it was trained",
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        pieces=IMAGES,
+        unit="image",
+    )
     of_ours, of_theirs = alternate(together, at_once, repetitions)
     yield Comparison(
         what=f"evaluation in batches of {BATCH_PIXELS['cpu'] // 65**2}",

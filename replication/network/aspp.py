@@ -65,9 +65,9 @@ class ASPP(nn.Module):
         # Bilinear upsampling of a 1x1 map is a constant, and the projection is linear: what it
         # makes of the pooled features is added to every position, and they are never laid out.
         convolution, *rest = self.project
-        weight = cast(nn.Conv2d, convolution).weight
+        weight, bias = cast(nn.Conv2d, convolution).weight, cast(nn.Conv2d, convolution).bias
         ours, pools = weight[:, : features.shape[1]], weight[:, features.shape[1] :]
-        x = F.conv2d(features, ours).add_(F.conv2d(pooled, pools))
+        x = F.conv2d(features, ours).add_(F.conv2d(pooled, pools, bias))
         for layer in rest:
             x = layer(x)
         return x
