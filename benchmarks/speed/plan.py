@@ -155,9 +155,9 @@ def tenth(threads: int) -> str:
     text = (HOME / "tiers" / "micro.toml").read_text()
     for full, changed in {
         "threads = 1": f"threads = {threads}",
-        "voc = 0.0166667": "voc = 0.00166667",
-        "coco = 0.0166667": "coco = 0.00166667",
-        "cityscapes = 0.00555556": "cityscapes = 0.000555556",
+        "voc = 0.0233333": "voc = 0.00233333",
+        "coco = 0.0233333": "coco = 0.00233333",
+        "cityscapes = 0.00777778": "cityscapes = 0.000777778",
         "iterations = 3000": "iterations = 100",
     }.items():
         assert full in text, full
