@@ -21,6 +21,7 @@ from replication.forecast.effort import Effort, grouped, iteration, sweep
 from replication.forecast.pictures import Size, Split
 from replication.inference import BATCH_PIXELS, images_at_once
 from replication.protocol import Evaluation, Network, Pretraining, Stage
+from replication.runs import VERSION
 
 # Raised whenever a probe measures something else.
 FORMAT = 3
@@ -74,6 +75,8 @@ class Shape:
             protocol, names = Pretraining.whole(first["pretraining"]), PRETRAINING
         return {
             "format": FORMAT,
+            # Code that computes otherwise takes another time.
+            "version": VERSION,
             **one,
             **{name: protocol[name] for name in names},
             "classes": self.classes,

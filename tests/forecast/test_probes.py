@@ -69,7 +69,9 @@ def test_an_evaluation_is_probed_on_one_batch_of_its_commonest_size(plan, here):
     assert shape([step.config], ragged, here).picture == (65, 65)
 
 
-def test_measurements_are_kept_for_their_device_and_number_of_workers(plan, here, tmp_path):
+def test_measurements_are_kept_for_their_device_code_and_number_of_workers(
+    plan, here, monkeypatch, tmp_path
+):
     one, _ = shapes(plan, here, "table9/batch4")
     probes = Probes(tmp_path / "cache" / "probes.json")
     assert probes.of(one, 2) is None
@@ -82,6 +84,8 @@ def test_measurements_are_kept_for_their_device_and_number_of_workers(plan, here
     assert again.of(one, 64)[0].seconds == 0.75
     other = devices.here("cpu", 2)
     assert again.of(shapes(plan, other, "table9/batch4")[0], 2) is None
+    monkeypatch.setattr("replication.forecast.probes.VERSION", 0)
+    assert again.of(one, 2) is None
     [entry] = json.loads((tmp_path / "cache" / "probes.json").read_text()).values()
     assert entry["label"] == "train resnet101 block4, crop 65, batch 4, stride 16"
     assert entry["shape"]["torch"] and entry["shape"]["threads"] == 1
