@@ -40,10 +40,10 @@ class AtrousConv2d(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation)
 
     def _by_taps(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether `x` asks for a gradient that a CPU computes faster weight by weight.
+        """Whether the filter's gradient is wanted, and a CPU computes it faster weight by weight.
 
-        oneDNN's gradient of a filter takes 3.5 to 7 times as long once twice the rate exceeds the
-        map, its forward pass does not (benchmarks/speed/pieces.py).
+        oneDNN's takes 3 to 5 times as long once twice the rate exceeds the map; what goes forward,
+        and the gradient of `x`, do not (both gradients: benchmarks/speed/pieces.py).
         """
         wide = any(
             taps == 3 and 2 * self.dilation[0] > size

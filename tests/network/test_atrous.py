@@ -37,6 +37,23 @@ def test_equals_torchs_with_its_gradients(size, rate, stride):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_a_wide_filters_gradient_is_computed_by_its_weights():
+    """Where oneDNN's is slow, and nowhere else; bfloat16 has kernels of its own."""
+
+    def by_taps(rate, *, stride=1, frozen=False):
+        ours, _, x = both((5, 5), rate, stride)
+        ours.weight.requires_grad_(not frozen)
+        return "ByTaps" in type(ours(x.requires_grad_()).grad_fn).__name__
+
+    assert [by_taps(rate) for rate in (1, 2, 3, 4, 5)] == [False, False, True, True, False]
+    assert not by_taps(3, stride=2) and not by_taps(3, frozen=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not by_taps(3)
+    with torch.no_grad():
+        ours, _, x = both((5, 5), 3, 1)
+        assert not ours(x).requires_grad
+
+
 def test_products_fall_to_a_ninth_where_only_the_centre_reaches():
     def products(rate):
         ours, _, x = both((5, 5), rate, 1)
