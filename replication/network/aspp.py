@@ -61,7 +61,7 @@ class ASPP(nn.Module):
         features = torch.cat([branch(x) for branch in self.branches], 1)
         if self.image_pooling is None:
             return self.project(features)
-        pooled = self.image_pooling(x.mean((2, 3), keepdim=True))
+        pooled = self.image_pooling(mean(x))
         # Bilinear upsampling of a 1x1 map is a constant, and the projection is linear: what it
         # makes of the pooled features is added to every position, and they are never laid out.
         convolution, *rest = self.project
@@ -73,11 +73,23 @@ class ASPP(nn.Module):
         return x
 
 
+def mean(x: Tensor) -> Tensor:
+    """The mean of every map: (N, C, h, w) to (N, C, 1, 1).
+
+    Divided after the sum: its gradient then is a view, which takes the layout of what is added to
+    it. That of `Tensor.mean` is laid out channels first, and sums of both are many times slower.
+    """
+    return x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
+
+
 def dropout(x: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
     """Inverted dropout with its own generator, so that a resumed run draws what it would have."""
     if probability == 0.0 or generator is None:
         return x
-    keep = torch.rand(x.shape, generator=generator, device=x.device) >= probability
+    n, channels, h, w = x.shape
+    # Laid out as x is, channels last.
+    drawn = torch.rand((n, h, w, channels), generator=generator, device=x.device)
+    keep = drawn.permute(0, 3, 1, 2) >= probability
     return x * keep / (1.0 - probability)
 
 

@@ -1,6 +1,6 @@
 """The 3x3 atrous convolution, which costs no more than the weights that reach its feature map."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -34,30 +34,52 @@ class AtrousConv2d(nn.Conv2d):
             if reached(x.shape[2 + axis], rate) == 1:
                 weight = weight.narrow(2 + axis, 1, 1)
                 padding[axis] = 0
-        if self._by_taps(x, weight):
+        if x.device.type != "cpu" or self.stride != (1, 1):
+            return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation)
+        if torch.is_autocast_enabled("cpu"):
+            precision = torch.get_autocast_dtype("cpu")
+            x, weight = x.to(precision), weight.to(precision)
+        learns = weight.requires_grad and torch.is_grad_enabled() and self.bias is None
+        if learns and _slow_to_learn(x, weight.shape[2:], rate):
             y: Tensor = _ByTaps.apply(x, weight, rate)  # type: ignore[no-untyped-call]
             return y
-        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation)
+        return _convolved(x, weight, self.bias, rate)
 
-    def _by_taps(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether the filter's gradient is wanted, and a CPU computes it faster weight by weight.
 
-        oneDNN's takes 3 to 5 times as long once twice the rate exceeds the map; what goes forward,
-        and the gradient of `x`, do not (both gradients: benchmarks/speed/pieces.py).
-        """
-        wide = any(
-            taps == 3 and 2 * self.dilation[0] > size
-            for taps, size in zip(weight.shape[2:], x.shape[2:], strict=True)
-        )
-        return (
-            wide
-            and x.device.type == "cpu"
-            and self.stride == (1, 1)
-            and self.bias is None
-            and weight.requires_grad
-            and torch.is_grad_enabled()
-            and not torch.is_autocast_enabled("cpu")
-        )
+# What oneDNN is slow at, on one core of a Xeon with AMX; benchmarks/speed/pieces.py has some of it.
+# A filter's gradient: 3 to 8 times slower once twice the rate exceeds the map, and at rates above
+# 1 slower than products from 512 channels on, up to 8 times in bfloat16. What goes forward in
+# bfloat16 at such rates: 2048 channels take 4 to 6 times as long as four times 512.
+MANY_CHANNELS = 512
+AT_ONCE = 512
+
+
+def _slow_to_learn(x: Tensor, kernel: Sequence[int], rate: int) -> bool:
+    """Whether a filter's gradient is computed faster weight by weight."""
+    if not _dilated(kernel, rate):
+        return False
+    sizes = [size for taps, size in zip(kernel, x.shape[2:], strict=True) if taps == 3]
+    return 2 * rate > min(sizes) or x.shape[1] >= MANY_CHANNELS
+
+
+def _dilated(kernel: Sequence[int], rate: int) -> bool:
+    return rate > 1 and max(kernel) > 1
+
+
+def _padding(kernel: Sequence[int], rate: int) -> list[int]:
+    return [rate * (taps // 2) for taps in kernel]
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, rate: int) -> Tensor:
+    """At stride 1, padded to the same size."""
+    padding, dilated = _padding(weight.shape[2:], rate), _dilated(weight.shape[2:], rate)
+    if x.dtype != torch.bfloat16 or x.shape[1] <= AT_ONCE or not dilated:
+        return F.conv2d(x, weight, bias, 1, padding, rate)
+    first, *rest = zip(torch.split(x, AT_ONCE, 1), torch.split(weight, AT_ONCE, 1), strict=True)
+    y = F.conv2d(*first, bias, 1, padding, rate).float()
+    for channels, weights in rest:
+        y = y + F.conv2d(channels, weights, None, 1, padding, rate)
+    return y.to(x.dtype)
 
 
 class _ByTaps(torch.autograd.Function):
@@ -67,22 +89,22 @@ class _ByTaps(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, rate: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.rate = rate
-        padding = [rate * (taps // 2) for taps in weight.shape[2:]]
-        return F.conv2d(x, weight, None, 1, padding, rate)
+        return _convolved(x, weight, None, rate)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
         x, weight = ctx.saved_tensors
         (grad,) = grads
-        rates, padding = [ctx.rate] * 2, [ctx.rate * (taps // 2) for taps in weight.shape[2:]]
+        kernel, rate = weight.shape[2:], ctx.rate
         wanted = [ctx.needs_input_grad[0], False, False]
         of_x, _, _ = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, [1, 1], padding, rates, False, [0, 0], 1, wanted
-        )
-        return of_x, weight_gradient(x, grad, weight.shape[2:], ctx.rate), None
+            grad, x, weight, None, [1, 1], _padding(kernel, rate), [rate, rate],
+            False, [0, 0], 1, wanted,
+        )  # fmt: skip
+        return of_x, weight_gradient(x, grad, kernel, rate), None
 
 
-def weight_gradient(x: Tensor, grad: Tensor, kernel: tuple[int, int], rate: int) -> Tensor:
+def weight_gradient(x: Tensor, grad: Tensor, kernel: Sequence[int], rate: int) -> Tensor:
     """The gradient (outside, inside, *kernel) of a filter of 1 or 3 weights an axis.
 
     `x` (N, inside, h, w) is what it was applied to and `grad` (N, outside, h, w) the gradient of

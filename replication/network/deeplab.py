@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from replication.network.aspp import ASPP, dropout, upsample
+from replication.network.aspp import ASPP, dropout, mean, upsample
 from replication.network.geometry import aspp_rates
 from replication.network.resnet import ResNet, initialise
 from replication.protocol import Network
@@ -81,7 +81,7 @@ class Classifier(nn.Module):
         self.fc = nn.Linear(self.backbone.out_channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _single(self.fc, self.backbone(x).mean((2, 3)))
+        return _single(self.fc, mean(self.backbone(x)).flatten(1))
 
 
 def _single(last: nn.Conv2d | nn.Linear, features: Tensor) -> Tensor:

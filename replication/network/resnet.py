@@ -48,11 +48,16 @@ class Unit(nn.Module):
         if self.downsample is not None:
             shortcut = self.downsample(x)
         else:
-            shortcut = x if stride == 1 else x[:, :, ::stride, ::stride]
+            shortcut = x if stride == 1 else subsampled(x, stride)
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         # In place: batch normalisation keeps its input for the gradient, not what it gave.
         return F.relu(self.bn3(self.conv3(y)).add_(shortcut), inplace=True)
+
+
+def subsampled(x: Tensor, stride: int) -> Tensor:
+    """Every `stride`-th position, sliced with the channels last: so is the gradient laid out."""
+    return x.permute(0, 2, 3, 1)[:, ::stride, ::stride].permute(0, 3, 1, 2)
 
 
 class Stem(nn.Module):

@@ -38,7 +38,7 @@ def test_equals_torchs_with_its_gradients(size, rate, stride):
 
 
 def test_a_wide_filters_gradient_is_computed_by_its_weights():
-    """Where oneDNN's is slow, and nowhere else; bfloat16 has kernels of its own."""
+    """Where oneDNN's is slow, and nowhere else."""
 
     def by_taps(rate, *, stride=1, frozen=False):
         ours, _, x = both((5, 5), rate, stride)
@@ -47,11 +47,38 @@ def test_a_wide_filters_gradient_is_computed_by_its_weights():
 
     assert [by_taps(rate) for rate in (1, 2, 3, 4, 5)] == [False, False, True, True, False]
     assert not by_taps(3, stride=2) and not by_taps(3, frozen=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not by_taps(3)
     with torch.no_grad():
         ours, _, x = both((5, 5), 3, 1)
         assert not ours(x).requires_grad
+
+
+@pytest.mark.parametrize("rate", [1, 2, 6, 8, 12])
+@pytest.mark.parametrize("inside", [8, 2048])
+def test_bfloat16_is_as_near_to_single_precision_as_torchs(inside, rate):
+    """Its gradients too; what enters has few bits, so that only sums and outputs are rounded."""
+    generator = torch.Generator().manual_seed(0)
+    ours = AtrousConv2d(inside, 4, rate=rate)
+    theirs = nn.Conv2d(inside, 4, 3, padding=rate, dilation=rate, bias=False)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.randn(theirs.weight.shape, generator=generator).bfloat16())
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, inside, 11, 11, generator=generator).bfloat16().float()
+    grad = torch.randn(2, 4, 11, 11, generator=generator).bfloat16().float()
+
+    def computed(layer, precision):
+        picture = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            y = layer(picture)
+        assert y.dtype == precision
+        of_x, of_weight = torch.autograd.grad(y, (picture, layer.weight), grad.to(precision))
+        assert of_weight.dtype == torch.float32
+        return y.detach().float(), of_x, of_weight
+
+    exact = computed(theirs, torch.float32)
+    for truth, one, other in zip(
+        exact, computed(ours, torch.bfloat16), computed(theirs, torch.bfloat16), strict=True
+    ):
+        assert (one - truth).norm() <= 1.5 * (other - truth).norm() <= 0.01 * truth.norm()
 
 
 def test_products_fall_to_a_ninth_where_only_the_centre_reaches():

@@ -4,13 +4,16 @@ import pytest
 import torch
 import torchvision
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.segmentation.deeplabv3 import ASPP as TorchvisionASPP
 
-from replication.network.aspp import ASPP, dropout, upsample_by_products
+from replication.network.aspp import ASPP, dropout, mean, upsample_by_products
 from replication.network.deeplab import DeepLabV3, build, build_classifier
-from replication.network.resnet import ResNet, initialise
+from replication.network.resnet import ResNet, initialise, subsampled
 from replication.network.weights import from_torchvision, load, replicate_block4
 from tests.conftest import full_network, small_network
+
+SUMS = {torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.mul}
 
 
 def randomised(module, seed=0):
@@ -274,3 +277,43 @@ def test_upsampling_by_products_is_single_under_bf16():
     plain = upsample_by_products(x, (9, 9), align_corners=True)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(upsample_by_products(x, (9, 9), align_corners=True), plain)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"head": "aspp", "atrous_rates": (2, 4, 9), "image_pooling": True, "dropout": 0.1},
+        {"last_block": 7},
+    ],
+)
+def test_gradients_of_maps_are_laid_out_as_the_maps(network):
+    """Channels last throughout: a sum of two layouts takes many times as long."""
+    model = build(small_network(**network), 5, 32, torch.Generator().manual_seed(0))
+    model.to(memory_format=torch.channels_last)
+    mixed = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            of_maps = [x for x in args if isinstance(x, torch.Tensor) and x.dim() == 4]
+            large = [x for x in of_maps if x.shape[1] > 5 and min(x.shape[2:]) > 3]
+            if function._overloadpacket in SUMS and len(large) == len(of_maps) == 2:
+                mixed.extend(
+                    (str(function), x.shape, x.stride())
+                    for x in large
+                    if x.stride(1) != 1 and 0 not in x.stride()
+                )
+            return function(*args, **(kwargs or {}))
+
+    x = torch.randn(2, 3, 65, 65).contiguous(memory_format=torch.channels_last)
+    with Watch():
+        model(x, torch.Generator().manual_seed(0)).sum().backward()
+    assert not mixed
+
+
+def test_means_of_maps_are_torchs_and_what_is_subsampled_every_other_position():
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(mean(x), x.mean((2, 3), keepdim=True), rtol=1e-14)
+    grads = [torch.autograd.grad(y.square().sum(), x)[0] for y in (mean(x), x.mean((2, 3)))]
+    assert torch.allclose(*grads, rtol=1e-13)
+    assert torch.equal(subsampled(x, 2), x[:, :, ::2, ::2])
+    assert torch.autograd.gradcheck(lambda x: subsampled(x, 2), (x,))
