@@ -14,13 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.speed.alternating import Comparison, Run, alternate
+from replication.environment import has_bf16
 from replication.network.atrous import AtrousConv2d
 from replication.training import segmentation_loss
 
 # (pictures, classes, logits, pixels): the micro tier's, and the paper's crop at output stride 16.
 LOSSES = ((16, 13, 17, 65), (4, 21, 33, 513))
-# (pictures, inside, outside, map, rate): micro's ASPP at both output strides, and its block7.
-CONVOLUTIONS = ((16, 128, 48, 17, 9), (16, 128, 48, 33, 18), (16, 32, 32, 17, 16))
+# (pictures, inside, outside, map, rate): micro's ASPP at both output strides and its block7, and
+# the paper's ASPP.
+CONVOLUTIONS = (
+    (16, 128, 48, 17, 9), (16, 128, 48, 33, 18), (16, 32, 32, 17, 16), (2, 2048, 256, 33, 12),
+)  # fmt: skip
 # Tensors of a micro block's output, made and dropped as iterations do.
 TENSORS, ROUNDS, PROCESSES = 50, 100, 2
 WORK = f"""
@@ -40,8 +44,9 @@ def compare(repetitions: int) -> Iterator[Comparison]:
     torch.set_num_threads(1)
     for pictures, classes, side, pixels in LOSSES:
         yield _loss(repetitions, pictures, classes, side, pixels)
-    for pictures, inside, outside, side, rate in CONVOLUTIONS:
-        yield _convolution(repetitions, pictures, inside, outside, side, rate)
+    for precision in (torch.float32, torch.bfloat16)[: 1 + has_bf16()]:
+        for shape in CONVOLUTIONS:
+            yield _convolution(repetitions, *shape, precision)
     torch.set_num_threads(threads)
     yield _memory(repetitions)
 
@@ -78,21 +83,30 @@ def _loss(repetitions: int, pictures: int, classes: int, side: int, pixels: int)
 
 
 def _convolution(
-    repetitions: int, pictures: int, inside: int, outside: int, side: int, rate: int
+    repetitions: int,
+    pictures: int,
+    inside: int,
+    outside: int,
+    side: int,
+    rate: int,
+    precision: torch.dtype,
 ) -> Comparison:
-    ours = AtrousConv2d(inside, outside, rate=rate)
-    theirs = nn.Conv2d(inside, outside, 3, padding=rate, dilation=rate, bias=False)
-    x = torch.randn(pictures, inside, side, side).contiguous(memory_format=torch.channels_last)
-    grad = torch.randn(pictures, outside, side, side).contiguous(memory_format=torch.channels_last)
-    x.requires_grad_()
+    def maps(channels: int) -> Tensor:
+        x = torch.randn(pictures, channels, side, side, dtype=precision)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    x, grad = maps(inside).requires_grad_(), maps(outside)
 
     def step(layer: nn.Conv2d) -> Run:
-        layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layer.to(precision).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return lambda: torch.autograd.grad(layer(x), (x, layer.weight), grad)
 
+    ours = AtrousConv2d(inside, outside, rate=rate)
+    theirs = nn.Conv2d(inside, outside, 3, padding=rate, dilation=rate, bias=False)
     of_ours, of_theirs = alternate(step(ours), step(theirs), repetitions)
     return Comparison(
-        what=f"3x3 of rate {rate} at {side} px, {inside} to {outside} channels, both gradients",
+        what=f"3x3 of rate {rate} at {side} px, {inside} to {outside} channels, and its gradients"
+        f"{', bf16' if precision == torch.bfloat16 else ''}",
         theirs_is="nn.Conv2d",
         ours=tuple(of_ours),
         theirs=tuple(of_theirs),
