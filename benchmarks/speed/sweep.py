@@ -49,43 +49,38 @@ def _sweeps(repetitions: int) -> Iterator[Comparison]:
             evaluate(model, data, [row])
 
     def at_once() -> None:
-        usual = BATCH_PIXELS["cpu"]
-        BATCH_PIXELS["cpu"] = MANY * 65**2
-        evaluate(model, data, rows)
-        BATCH_PIXELS["cpu"] = usual
+        with patch.dict(BATCH_PIXELS, cpu=MANY * 65**2):
+            evaluate(model, data, rows)
 
     def not_folded() -> None:
         with patch.object(evaluation, "folded", lambda network: network.eval()):
             evaluate(model, data, rows)
 
-    of_ours, of_theirs = alternate(together, not_folded, repetitions)
-    yield Comparison(
-        what="evaluation, batch normalisation folded into convolutions",
-        theirs_is="the network as it was trained",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
-        pieces=IMAGES,
-        unit="image",
-    )
-    of_ours, of_theirs = alternate(together, at_once, repetitions)
-    yield Comparison(
-        what=f"evaluation in batches of {BATCH_PIXELS['cpu'] // 65**2}",
-        theirs_is=f"in batches of {MANY}",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
-        pieces=IMAGES,
-        unit="image",
-    )
-    of_ours, of_theirs = alternate(together, one_by_one, repetitions)
-    yield Comparison(
-        what="evaluation, Table 4's four rows in one sweep",
-        theirs_is="row by row",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
-        pieces=IMAGES,
-        unit="image",
-        target=AIM,
-    )
+    for what, theirs_is, theirs, target in (
+        (
+            "evaluation, batch normalisation folded into convolutions",
+            "the network as it was trained",
+            not_folded,
+            None,
+        ),
+        (
+            f"evaluation in batches of {BATCH_PIXELS['cpu'] // 65**2}",
+            f"in batches of {MANY}",
+            at_once,
+            None,
+        ),
+        ("evaluation, Table 4's four rows in one sweep", "row by row", one_by_one, AIM),
+    ):
+        of_ours, of_theirs = alternate(together, theirs, repetitions)
+        yield Comparison(
+            what=what,
+            theirs_is=theirs_is,
+            ours=tuple(of_ours),
+            theirs=tuple(of_theirs),
+            pieces=IMAGES,
+            unit="image",
+            target=target,
+        )
 
 
 def _counting(repetitions: int, side: int) -> Comparison:
