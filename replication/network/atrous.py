@@ -10,11 +10,17 @@ from torch.nn import functional as F
 
 from replication.network.geometry import reached
 
+# What oneDNN is slow at, on a Xeon with AMX (benchmarks/speed/pieces.py): a filter's gradient once
+# twice the rate exceeds the map, or from so many channels on at rates above 1; and, forward in
+# bfloat16 at such rates, more channels than so many at once.
+MANY_CHANNELS = 512
+AT_ONCE = 512
+
 
 class AtrousConv2d(nn.Conv2d):
-    """A 3x3 convolution, padded by its rate: (N, inside, h, w) to the same size. It has no bias
-    but what batch normalisation leaves when it is folded in (`network.folding`).
+    """A 3x3 convolution, padded by its rate: (N, inside, h, w) to the same size.
 
+    It has no bias but what batch normalisation leaves when it is folded in (`network.folding`).
     At a rate of the map's size or more, all its weights but the centre's fall on padding, wherever
     it is applied: "the 3x3 filter ... degenerates to a simple 1x1 filter" (section 3.3, Figure 4).
     It is then computed as one. The other weights get the gradient that they always had: zero.
@@ -29,12 +35,11 @@ class AtrousConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         rate, weight = self.dilation[0], self.weight
-        padding = [rate, rate]
-        for axis in (0, 1):
-            if reached(x.shape[2 + axis], rate) == 1:
-                weight = weight.narrow(2 + axis, 1, 1)
-                padding[axis] = 0
+        for axis in (2, 3):
+            if reached(x.shape[axis], rate) == 1:
+                weight = weight.narrow(axis, 1, 1)
         if x.device.type != "cpu" or self.stride != (1, 1):
+            padding = _padding(weight.shape[2:], rate)
             return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation)
         if torch.is_autocast_enabled("cpu"):
             precision = torch.get_autocast_dtype("cpu")
@@ -44,14 +49,6 @@ class AtrousConv2d(nn.Conv2d):
             y: Tensor = _ByTaps.apply(x, weight, rate)  # type: ignore[no-untyped-call]
             return y
         return _convolved(x, weight, self.bias, rate)
-
-
-# What oneDNN is slow at, on one core of a Xeon with AMX; benchmarks/speed/pieces.py has some of it.
-# A filter's gradient: 3 to 8 times slower once twice the rate exceeds the map, and at rates above
-# 1 slower than products from 512 channels on, up to 8 times in bfloat16. What goes forward in
-# bfloat16 at such rates: 2048 channels take 4 to 6 times as long as four times 512.
-MANY_CHANNELS = 512
-AT_ONCE = 512
 
 
 def _slow_to_learn(x: Tensor, kernel: Sequence[int], rate: int) -> bool:
