@@ -41,6 +41,8 @@ class Layer:
     kept_once: int = 0
     # Elements alive at once while it runs without a backward pass to come.
     alive: int = 0
+    # A batch norm, which an evaluation has in the convolution before it (`network.folding`).
+    folds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class Pass:
         buffers = sum(FLOAT * layer.buffers + 8 * layer.counters for layer in self.layers)
         return FLOAT * self.parameters + buffers
 
-    def moved(self, *, backward: bool, frozen: bool) -> tuple[float, float]:
+    def moved(self, *, backward: bool, frozen: bool = False) -> tuple[float, float]:
         """Bytes of one image's activations read and written: by convolutions, and by all else.
 
         `frozen`: batch norms as in evaluation mode.
@@ -138,6 +140,7 @@ def _batch_norm(name: str, channels: int, pixels: int) -> Layer:
         moved_frozen=(2 * size, 3 * size),
         kept_once=FLOAT * 2 * channels,
         alive=2 * size,
+        folds=True,
     )
 
 
@@ -257,6 +260,13 @@ def segmentation(
         _convolution("classifier", channels, classes, 1, h * w, h * w, bias=True, kept=False)
     )
     return Pass(layers=tuple(layers), scores=classes * h * w)
+
+
+@cache
+def evaluated(network: Network, classes: int, output_stride: int, height: int, width: int) -> Pass:
+    """The same as an evaluation has it: without batch norms."""
+    counted = segmentation(network, classes, output_stride, height, width)
+    return replace(counted, layers=tuple(layer for layer in counted.layers if not layer.folds))
 
 
 @cache

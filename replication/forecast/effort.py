@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from replication.forecast.counting import FLOAT, Pass, classification, segmentation
+from replication.forecast.counting import FLOAT, Pass, classification, evaluated, segmentation
 from replication.inference import (
     BATCH_PIXELS,
     images_at_once,
@@ -152,9 +152,9 @@ def grouped(
 def scaled(
     network: Network, classes: int, output_stride: int, seen: tuple[int, int], scale: float
 ) -> Pass:
-    """One pass over a picture of this size at a scale."""
+    """One pass of an evaluation over a picture of this size at a scale."""
     height, width = (scaled_size(side, scale) for side in seen)
-    return segmentation(network, classes, output_stride, height, width)
+    return evaluated(network, classes, output_stride, height, width)
 
 
 def _picture(
@@ -168,7 +168,7 @@ def _picture(
     full, flops, moved, convolved, launches = classes * prod(size), 0, 0.0, 0.0, 0
     for output_stride, scale, _ in passes(strategies):
         counted = scaled(network, classes, output_stride, seen, scale)
-        by_convolutions, by_others = counted.moved(backward=False, frozen=True)
+        by_convolutions, by_others = counted.moved(backward=False)
         flops += counted.forward_flops
         moved += by_others + SCORING * full
         convolved += by_convolutions

@@ -99,22 +99,26 @@ def of_sweep(
     sizes: Mapping[tuple[int, int], int],
     kind: str,
 ) -> Memory:
-    """The largest pass over the largest pictures, beside the strategies' sums."""
+    """The largest pass over the largest pictures, beside the strategies' sums.
+
+    The network is there twice: as it was trained, and folded (`network.folding`).
+    """
     network = Network.model_validate(configs[0]["network"])
     strategies = [Evaluation.model_validate(config["evaluation"]) for config in configs]
-    activations, logits, state = 0.0, 0.0, 0.0
+    activations, logits, weights = 0.0, 0.0, 0.0
     for size, (count, seen) in grouped(network, strategies[0], sizes).items():
         images = min(count, images_at_once(size, seen, BATCH_PIXELS[kind]))
+        trained = segmentation(network, classes, strategies[0].output_stride, *seen)
         for output_stride, scale, _ in passes(strategies):
             counted = scaled(network, classes, output_stride, seen, scale)
-            state = counted.state_bytes
+            weights = trained.state_bytes + counted.state_bytes
             activations = max(activations, images * REORDERED * counted.alive)
         # A sum for each strategy; logits, probabilities and the new sum of the pass.
         full = images * FLOAT * classes * prod(size)
         logits = max(logits, (len(strategies) + 3) * full)
     half = 0.5 if strategies[0].precision == "bf16" else 1.0
     return Memory(
-        weights=state,
+        weights=weights,
         activations=half * activations,
         logits=logits,
         base=BASE[kind],

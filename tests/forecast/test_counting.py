@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from replication.forecast import counting
 from replication.forecast.counting import classification, segmentation
-from replication.network.deeplab import Classifier, DeepLabV3
+from replication.network.deeplab import Classifier, DeepLabV3, build
+from replication.network.folding import folded
 from replication.training import segmentation_loss, set_batch_norm
 from tests.conftest import full_network, small_network
 
@@ -114,6 +116,23 @@ def test_one_convolution_by_hand():
     assert layer.flops == 3_686_400 and layer.parameters == 18_432
     # Forward: 3,200 values in, 6,400 out; backward: those for either gradient.
     assert layer.moved == (9_600, 19_200)
+
+
+def test_an_evaluation_has_no_batch_norms():
+    network = NETWORKS["ASPP"]
+    counted = counting.evaluated(network, 5, 8, 65, 65)
+    model = folded(build(network, 5, 8, torch.Generator().manual_seed(0)))
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    # Their biases but the classifier's come of folding, and are not counted.
+    weights = sum(layer.weight.numel() for layer in convolutions)
+    assert counted.parameters == weights + 5
+    whole = segmentation(network, 5, 8, 65, 65)
+    assert len(whole.layers) - len(counted.layers) == len(convolutions) - 1
+    assert counted.forward_flops == whole.forward_flops
+    (by_convolutions, by_others), (as_before, more) = (
+        one.moved(backward=False, frozen=True) for one in (counted, whole)
+    )
+    assert by_convolutions == as_before and by_others < more
 
 
 def test_by_block_adds_up():
