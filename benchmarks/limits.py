@@ -1,9 +1,9 @@
 """Where the time goes, and how near the machine's limits: `python -m benchmarks.limits`.
 
-Table 6's training and its evaluation at output stride 8, of the micro tier and at the paper's crop:
-the share of every kind of operation, by torch's profiler; and what the counted FLOPs, and the bytes
-of all but convolutions, come to beside the matrix products and the copies that one thread here was
-measured to reach.
+Table 6's training, in fp32 and bf16, and its evaluation at output stride 8, of the micro tier and
+at the paper's crop: the share of every kind of operation, by torch's profiler; and what the counted
+FLOPs, and the bytes of all but convolutions, come to beside the matrix products and the copies that
+one thread here was measured to reach.
 """
 
 import argparse
@@ -11,9 +11,10 @@ import statistics
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich import box
@@ -26,16 +27,20 @@ from benchmarks.machine import PEAK_REPETITIONS, copies, every, where
 from benchmarks.networks import build, iteration, table6, tier
 from replication import arguments
 from replication.allocation import keep_memory
+from replication.environment import has_bf16
 from replication.files import write_atomically
 from replication.forecast import effort
 from replication.network.deeplab import DeepLabV3
-from replication.protocol import Stage
+from replication.network.folding import folded
+from replication.protocol import Precision, Stage
 
 # Tier, classes, pictures a batch (0: the tier's own).
 CASES = (("micro", 13, 0), ("paper", 21, 2))
+# The gradient of a 3x3 convolution weight by weight (network/atrous.py): products and copies.
+BY_TAPS = "_ByTapsBackward"
 # What torch calls its operations, by what they are; the first that is part of the name counts.
 KINDS = {
-    "convolution, backward": ("convolution_backward",),
+    "convolution, backward": ("convolution_backward", BY_TAPS),
     "convolution": ("mkldnn_convolution", "slow_conv", "thnn_conv", "aten::_convolution"),
     "batch norm, backward": ("batch_norm_backward",),
     "batch norm": ("batch_norm",),
@@ -47,9 +52,9 @@ KINDS = {
     "sums and copies": ("add", "copy_", "cat", "fill_", "zero_", "mul", "div", "mean", "sum"),
     "optimiser": ("SGD",),
 }  # fmt: skip
-
-
 OTHER = "other"
+UNCOUNTED = "–"
+PROFILES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +62,14 @@ class Work:
     """One piece of work, and what is counted of it."""
 
     what: str
+    precision: Precision
     run: Callable[[], object]
     effort: effort.Effort
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a piece of work took: a median of seconds, and by one profile each kind's share."""
+    """What a piece of work took, and each kind's share of it: medians."""
 
     work: Work
     seconds: float
@@ -77,13 +83,14 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """What one thread reaches: FLOP/s of matrix products, bytes/s copied."""
+    """What one thread reaches: FLOP/s of matrix products by precision, bytes/s copied."""
 
-    products: float
+    products: Mapping[Precision, float]
     copies: float
 
     def __str__(self) -> str:
-        return f"products {self.products / 1e9:.0f} GFLOP/s, copies {self.copies / 1e9:.1f} GB/s"
+        of_products = (f"{peak / 1e9:.0f} in {name}" for name, peak in self.products.items())
+        return f"products GFLOP/s {' and '.join(of_products)}, copies {self.copies / 1e9:.1f} GB/s"
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -103,12 +110,13 @@ def _main(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     keep_memory()
     console = Console(width=120, highlight=False)
-    peaks = Peaks(products=_products(), copies=copies())
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if has_bf16() else ("fp32",)
+    peaks = Peaks(products={name: _products(name) for name in precisions}, copies=copies())
     console.print(f"One thread: {peaks}")
     found = []
     for name, classes, batch in CASES:
         if options.only in (None, name):
-            for work in _works(name, classes, batch):
+            for work in _works(name, classes, batch, precisions):
                 found.append(_measure(work, options.repetitions))
                 _show(found[-1], peaks, console)
     if options.write:
@@ -117,16 +125,18 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def rows(found: Found, peaks: Peaks) -> dict[str, str]:
-    """A piece of work's line items, and their values in words."""
+    """A piece of work's line items, and their values in words; bytes are counted in fp32 only."""
     effort, seconds, part = found.work.effort, found.seconds, found.convolving
+    products, moved = peaks.products[found.work.precision], effort.moved
+    counted = found.work.precision == "fp32"
     return {
         "time": f"{seconds:.3g} s",
         "products": f"{effort.flops / 1e9:.3g} GFLOP",
-        "of the peak of products": _percent(effort.flops / seconds / peaks.products),
-        "... in the time of convolutions": _percent(effort.flops / seconds / part / peaks.products),
-        "moved outside convolutions": f"{effort.moved / 1e9:.3g} GB",
-        "of the peak of copies, in its time": _percent(
-            effort.moved / seconds / (1 - part) / peaks.copies
+        "of the peak of products": _percent(effort.flops / seconds / products),
+        "... in the time of convolutions": _percent(effort.flops / seconds / part / products),
+        "moved outside convolutions": f"{moved / 1e9:.3g} GB" if counted else UNCOUNTED,
+        "of the peak of copies, in its time": (
+            _percent(moved / seconds / (1 - part) / peaks.copies) if counted else UNCOUNTED
         ),
         **{f"time in: {kind}": _percent(found.shares.get(kind, 0.0)) for kind in (*KINDS, OTHER)},
     }
@@ -136,8 +146,8 @@ def page(found: Sequence[Found], peaks: Peaks) -> str:
     told = (
         "`python -m benchmarks.limits --write docs/limits.md` measures this page: Table 6's "
         f"network, one thread, on {where()}. That thread reaches {peaks} (the best of "
-        f"{PEAK_REPETITIONS}). Products are counted, and of bytes those that everything but the "
-        "convolutions must move; shares are of one profile."
+        f"{PEAK_REPETITIONS}). Products are counted, and, in fp32, of bytes those that everything "
+        f"but the convolutions must move; shares are medians of {PROFILES} profiles."
     )
     columns = [rows(one, peaks) for one in found]
     lines = ["# How near the machine's limits it is", "", textwrap.fill(told, 100), ""]
@@ -147,8 +157,8 @@ def page(found: Sequence[Found], peaks: Peaks) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _products(side: int = 1024) -> float:
-    a = torch.randn(side, side)
+def _products(precision: Precision, side: int = 1024) -> float:
+    a = torch.randn(side, side, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
     return 2 * side**3 / min(every(lambda: a @ a, PEAK_REPETITIONS))
 
 
@@ -156,55 +166,66 @@ def _seconds(run: Callable[[], object], repetitions: int) -> float:
     return statistics.median(every(run, repetitions))
 
 
-def _works(tier_name: str, classes: int, batch: int) -> list[Work]:
+def _works(
+    tier_name: str, classes: int, batch: int, precisions: Sequence[Precision]
+) -> Iterator[Work]:
     row = table6("os8", tier(tier_name))
     stage = row.stage
     if batch:
         stage = stage.model_copy(update={"batch_size": batch})
     model = build(row.network, classes, stage.output_stride)
     network, side = row.network.config(), stage.crop_size
-    config = {"network": network, "stage": stage.config()}
-    evaluation = {"network": network, "evaluation": row.evaluation.config()}
-    pictures = {(side, side): 1}
-    return [
-        Work(
+    for precision in precisions:
+        of_it = stage.model_copy(update={"precision": precision})
+        yield Work(
             what=f"training, {tier_name}: {side} px, batch {stage.batch_size}, output stride "
-            f"{stage.output_stride}, one iteration",
-            run=iteration(model, stage, classes),
-            effort=effort.iteration(config, classes),
-        ),
-        Work(
-            what=f"evaluation, {tier_name}: {side} px, output stride "
-            f"{row.evaluation.output_stride}, one picture",
-            run=_pass(model, row.evaluation.output_stride, stage),
-            effort=effort.sweep([evaluation], classes, pictures, 1),
-        ),
-    ]
+            f"{stage.output_stride}, {precision}, one iteration",
+            precision=precision,
+            run=iteration(model, of_it, classes),
+            effort=effort.iteration({"network": network, "stage": of_it.config()}, classes),
+        )
+    evaluation = {"network": network, "evaluation": row.evaluation.config()}
+    yield Work(
+        what=f"evaluation, {tier_name}: {side} px, output stride "
+        f"{row.evaluation.output_stride}, one picture",
+        precision="fp32",
+        run=_pass(model, row.evaluation.output_stride, stage),
+        effort=effort.sweep([evaluation], classes, {(side, side): 1}, 1),
+    )
 
 
 def _pass(model: DeepLabV3, output_stride: int, stage: Stage) -> Callable[[], object]:
     x = torch.randn(1, 3, stage.crop_size, stage.crop_size)
     x = x.contiguous(memory_format=torch.channels_last)
+    network = folded(model)
+    network.set_output_stride(output_stride)
 
     @torch.inference_mode()
     def run() -> None:
-        model.eval()
-        model.set_output_stride(output_stride)
-        model(x).argmax(1)
+        network(x).argmax(1)
 
     return run
 
 
 def _measure(work: Work, repetitions: int) -> Found:
     seconds = _seconds(work.run, repetitions)
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        work.run()
-    times: Counter[str] = Counter()
-    for event in profiled.key_averages():
-        times[_kind(event.key)] += event.self_cpu_time_total
+    # What a profile itself keeps makes the memory of some operation new to the process, which is
+    # then many times slower: of several, the median.
+    profiles = [_profile(work.run) for _ in range(PROFILES)]
+    times = {kind: statistics.median(one[kind] for one in profiles) for kind in (*KINDS, OTHER)}
     whole = sum(times.values())
     shares = {kind: taken / whole for kind, taken in times.items()}
     return Found(work=work, seconds=seconds, shares=shares)
+
+
+def _profile(run: Callable[[], object]) -> Counter[str]:
+    """Microseconds of each kind of operation."""
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
+        run()
+    times: Counter[str] = Counter()
+    for event in profiled.events() or ():
+        times[_kind(_named(event))] += event.self_cpu_time_total
+    return times
 
 
 def _show(found: Found, peaks: Peaks, console: Console) -> None:
@@ -219,6 +240,16 @@ def _show(found: Found, peaks: Peaks, console: Console) -> None:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
+
+
+def _named(event: Any) -> str:
+    """An operation's name, or that of the convolution's gradient of which it is a part."""
+    above = event
+    while above is not None:
+        if above.name == BY_TAPS:
+            return BY_TAPS
+        above = above.cpu_parent
+    return str(event.name)
 
 
 def _kind(name: str) -> str:

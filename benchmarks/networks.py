@@ -11,6 +11,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.deeplabv3 import DeepLabV3 as TheirDeepLab
 
 from replication.arguments import HOME
+from replication.arithmetic import products
 from replication.network import deeplab
 from replication.network.deeplab import DeepLabV3
 from replication.protocol import Evaluation, Network, Stage
@@ -81,8 +82,10 @@ def iteration(model: DeepLabV3, stage: Stage, classes: int) -> Callable[[], obje
         model.set_output_stride(stage.output_stride)
         set_batch_norm(model, decay=stage.bn_decay, frozen=False, gains_too=False)
         optimizer.zero_grad(set_to_none=True)
+        with products(x.device, stage.precision):
+            logits = model.coarse_logits(x, dropped)
         loss = segmentation_loss(
-            model.coarse_logits(x, dropped), labels, upsample_logits=True, align_corners=True,
+            logits, labels, upsample_logits=True, align_corners=True,
             label_grid=stage.label_grid, normalisation=stage.loss_normalisation,
         )  # fmt: skip
         loss.backward()  # type: ignore[no-untyped-call]
