@@ -89,8 +89,8 @@ class Peaks:
     copies: float
 
     def __str__(self) -> str:
-        of_products = (f"{peak / 1e9:.0f} in {name}" for name, peak in self.products.items())
-        return f"products GFLOP/s {' and '.join(of_products)}, copies {self.copies / 1e9:.1f} GB/s"
+        peaks = (f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in self.products.items())
+        return f"products {' and '.join(peaks)}, copies {self.copies / 1e9:.1f} GB/s"
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -75,7 +75,7 @@ def test_the_gradient_weight_by_weight_is_a_convolutions():
 def test_a_page_has_a_column_a_piece_of_work():
     lines = page([FOUND, FOUND], PEAKS).splitlines()
     assert "| | a step | a step |" in lines and "| time | 2 s | 2 s |" in lines
-    told = "products GFLOP/s 100 in fp32 and 600 in bf16, copies 10.0 GB/s"
+    told = "products 100 GFLOP/s in fp32 and 600 GFLOP/s in bf16, copies 10.0 GB/s"
     assert told in " ".join(lines)
 
 
