@@ -123,8 +123,9 @@ def _find(name: str, folder: Path, asking: Place | None, problems: list[str]) ->
         known = [one.stem for one in sorted(folder.glob("*.toml"))]
     if path.is_file():
         return path
-    place = asking or Place(display(folder), problems=problems)
-    place.problem(f'no tier "{name}"; {nearest(name, known)}')
+    place = asking or Place(display(path.parent), problems=problems)
+    told = nearest(name, known) if known else "there is no .toml file"
+    place.problem(f'no tier "{name}"; {told}')
     return None
 
 

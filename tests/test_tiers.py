@@ -273,6 +273,10 @@ def test_a_mistake_in_a_tier(folder: Path, old: str, new: str, line: str) -> Non
 def test_unknown_tiers(folder: Path) -> None:
     with pytest.raises(SpecError, match=r'^tiers: no tier "smal"; the nearest known is "small"$'):
         load_tier("smal", folder)
+    elsewhere = folder / "empty"
+    elsewhere.mkdir()
+    with pytest.raises(SpecError, match=r'empty: no tier ".*mine\.toml"; there is no \.toml file$'):
+        load_tier(str(elsewhere / "mine.toml"), folder)
     (folder / "child.toml").write_text('extends = "smal"\n')
     with pytest.raises(SpecError) as caught:
         load_tier("child", folder)
