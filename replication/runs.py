@@ -25,6 +25,8 @@ from replication.errors import RunError
 
 # Raised whenever the same configuration would give other numbers: old records are then left alone.
 VERSION = 4
+# Added to it for steps in bfloat16: raised where only their numbers change.
+OF_BF16 = 1
 
 # In the place of a key that one of two configurations lacks.
 ABSENT = object()
@@ -39,6 +41,13 @@ def step_id(identity: Mapping[str, Any]) -> str:
     return f"{identity['kind']}-{sha256(text.encode()).hexdigest()[:16]}"
 
 
+def version(config: Mapping[str, Any]) -> int:
+    """The VERSION that the numbers of a step of this configuration are of."""
+    protocols = (config.get(name, {}) for name in ("pretraining", "stage", "evaluation"))
+    in_bf16 = any(protocol.get("precision") == "bf16" for protocol in protocols)
+    return VERSION + OF_BF16 * in_bf16
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """One unit of work. `config` is all that decides its result; it starts from `parent`."""
@@ -50,7 +59,7 @@ class Step:
     @cached_property
     def identity(self) -> dict[str, Any]:
         return {
-            "version": VERSION,
+            "version": version(self.config),
             "kind": self.kind,
             "config": self.config,
             "parent": self.parent,

@@ -5,6 +5,7 @@ import multiprocessing
 
 import pytest
 
+from replication import runs
 from replication.errors import RunError
 from replication.runs import Step, Store, differences, write_json
 
@@ -26,6 +27,18 @@ def test_identity_is_the_whole_configuration_and_the_parent():
     assert step().id != step(stage={"batch_size": 8}).id
     assert step().id != Step(kind="train", config=step().config, parent="q").id
     assert step().id.startswith("train-")
+
+
+@pytest.mark.parametrize("part", ["pretraining", "stage", "evaluation"])
+def test_what_changed_in_bfloat16_alone_left_other_steps_their_ids(part, monkeypatch):
+    def ids():
+        return [step(**{part: {"precision": name}}).id for name in ("bf16", "fp32", "tf32")]
+
+    before = ids()
+    monkeypatch.setattr(runs, "OF_BF16", runs.OF_BF16 + 1)
+    assert [old == new for old, new in zip(before, ids(), strict=True)] == [False, True, True]
+    monkeypatch.setattr(runs, "VERSION", runs.VERSION + 1)
+    assert not set(before) & set(ids())
 
 
 def test_a_step_is_done_when_its_outcome_exists(store):

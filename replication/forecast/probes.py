@@ -21,7 +21,7 @@ from replication.forecast.effort import Effort, grouped, iteration, sweep
 from replication.forecast.pictures import Size, Split
 from replication.inference import BATCH_PIXELS, images_at_once
 from replication.protocol import Evaluation, Network, Pretraining, Stage
-from replication.runs import VERSION
+from replication.runs import version
 
 # Raised whenever a probe measures something else.
 FORMAT = 3
@@ -76,7 +76,7 @@ class Shape:
         return {
             "format": FORMAT,
             # Code that computes otherwise takes another time.
-            "version": VERSION,
+            "version": version(first),
             **one,
             **{name: protocol[name] for name in names},
             "classes": self.classes,

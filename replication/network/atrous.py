@@ -15,6 +15,10 @@ from replication.network.geometry import reached
 # bfloat16 at such rates, more channels than so many at once.
 MANY_CHANNELS = 512
 AT_ONCE = 512
+# What it is wrong at: without AMX, its bfloat16 gradient of a dilated filter (oneDNN 3.11.2, kernel
+# jit_bf16:avx512_core_bf16, stride 1) reads past its buffers where channels are no whole vectors.
+# With 24 or 40, on maps from 29 wide, came NaN, other numbers, or the end of the process.
+VECTOR = 16
 
 
 class AtrousConv2d(nn.Conv2d):
@@ -45,16 +49,18 @@ class AtrousConv2d(nn.Conv2d):
             precision = torch.get_autocast_dtype("cpu")
             x, weight = x.to(precision), weight.to(precision)
         learns = weight.requires_grad and torch.is_grad_enabled() and self.bias is None
-        if learns and _slow_to_learn(x, weight.shape[2:], rate):
+        if learns and _learns_by_taps(x, weight.shape[2:], rate):
             y: Tensor = _ByTaps.apply(x, weight, rate)  # type: ignore[no-untyped-call]
             return y
         return _convolved(x, weight, self.bias, rate)
 
 
-def _slow_to_learn(x: Tensor, kernel: Sequence[int], rate: int) -> bool:
-    """Whether a filter's gradient is computed faster weight by weight."""
+def _learns_by_taps(x: Tensor, kernel: Sequence[int], rate: int) -> bool:
+    """Whether a filter's gradient is taken weight by weight: oneDNN's is slow, or wrong."""
     if not _dilated(kernel, rate):
         return False
+    if x.dtype == torch.bfloat16 and x.shape[1] % VECTOR:
+        return True
     sizes = [size for taps, size in zip(kernel, x.shape[2:], strict=True) if taps == 3]
     return 2 * rate > min(sizes) or x.shape[1] >= MANY_CHANNELS
 

@@ -84,7 +84,7 @@ def test_measurements_are_kept_for_their_device_code_and_number_of_workers(
     assert again.of(one, 64)[0].seconds == 0.75
     other = devices.here("cpu", 2)
     assert again.of(shapes(plan, other, "table9/batch4")[0], 2) is None
-    monkeypatch.setattr("replication.forecast.probes.VERSION", 0)
+    monkeypatch.setattr("replication.runs.VERSION", 0)
     assert again.of(one, 2) is None
     [entry] = json.loads((tmp_path / "cache" / "probes.json").read_text()).values()
     assert entry["label"] == "train resnet101 block4, crop 65, batch 4, stride 16"

@@ -81,6 +81,25 @@ def test_bfloat16_is_as_near_to_single_precision_as_torchs(inside, rate):
         assert (one - truth).norm() <= 1.5 * (other - truth).norm() <= 0.01 * truth.norm()
 
 
+@pytest.mark.parametrize("rate", [2, 4, 8])
+@pytest.mark.parametrize("inside", [17, 24, 40])
+@pytest.mark.parametrize("size", [17, 33])
+def test_bfloat16_learns_with_channels_that_are_no_whole_vectors(size, inside, rate):
+    """Where oneDNN's gradient is NaN, another number or the end of the process, without AMX."""
+    generator = torch.Generator().manual_seed(0)
+    layer = AtrousConv2d(inside, 32, rate=rate)
+    x = torch.randn(4, inside, size, size, generator=generator).bfloat16()
+    grad = torch.randn(4, 32, size, size, generator=generator).bfloat16()
+    x, grad = (each.contiguous(memory_format=torch.channels_last) for each in (x, grad))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    (learned,) = torch.autograd.grad(y, layer.weight, grad)
+    truth = nn.grad.conv2d_weight(
+        x.float(), layer.weight.shape, grad.float(), padding=rate, dilation=rate
+    )
+    assert (learned - truth).norm() <= 0.01 * truth.norm()
+
+
 def test_products_fall_to_a_ninth_where_only_the_centre_reaches():
     def products(rate):
         ours, _, x = both((5, 5), rate, 1)
