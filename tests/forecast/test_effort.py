@@ -36,7 +36,7 @@ def flops(work):
 @pytest.fixture(autouse=True)
 def all_products(monkeypatch):
     """Those on padding too, which a CPU leaves out of wide filters' gradients."""
-    monkeypatch.setattr(atrous, "_slow_to_learn", lambda *of: False)
+    monkeypatch.setattr(atrous, "_learns_by_taps", lambda *of: False)
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"batch_norm": "frozen"}])
