@@ -144,7 +144,7 @@ def rows(found: Found, peaks: Peaks) -> dict[str, str]:
 
 def page(found: Sequence[Found], peaks: Peaks) -> str:
     told = (
-        "`python -m benchmarks.limits --write docs/limits.md` measures this page: Table 6's "
+        "`python -m benchmarks.limits --write FILE.md` measures this page: Table 6's "
         f"network, one thread, on {where()}. That thread reaches {peaks} (the best of "
         f"{PEAK_REPETITIONS}). Products are counted, and, in fp32, of bytes those that everything "
         f"but the convolutions must move; shares are medians of {PROFILES} profiles."

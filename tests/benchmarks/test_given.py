@@ -58,3 +58,8 @@ def test_a_missing_folder_is_made_before_anything_is_written(tmp_path):
 def test_a_command_that_fails_is_named():
     with pytest.raises(RunError, match=r"python -c raise SystemExit\(3\): ended with status 3"):
         python("-c", "raise SystemExit(3)")
+
+
+def test_a_command_keeps_what_it_compiled(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    python("-c", "import sys; sys.exit(sys.dont_write_bytecode)")
