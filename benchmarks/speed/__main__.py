@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.given import at_least_one, only, writable
 from benchmarks.machine import here, where
-from benchmarks.speed import compiled, pictures, pieces, plan, startup, step, sweep
+from benchmarks.speed import compiled, pictures, pieces, plan, startup, step, sweep, workers
 from benchmarks.speed.alternating import Comparison, as_markdown, show
 from replication import arguments
 from replication.errors import ReplicationError
@@ -33,7 +33,8 @@ PARTS = {
     "pieces": "Parts of an iteration",
     "compiled": "Compilation",
     "step": "Training steps",
-    "plan": "Plans and workers",
+    "plan": "Plans",
+    "workers": "Workers",
     "input": "Input",
 }
 
@@ -99,6 +100,7 @@ def _parts(options: argparse.Namespace, chosen: Sequence[str]) -> dict[str, Part
         "compiled": compiled.compare,
         "step": partial(step.compare, named=options.steps),
         "plan": plan.compare,
+        "workers": workers.compare,
     }
     voc = only("voc", arguments.pairs(options.data, "--data", "voc=PATH"), "--data")
     if "input" in chosen:

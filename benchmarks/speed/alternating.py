@@ -83,6 +83,28 @@ def alternate(ours: Run, theirs: Run, repetitions: int) -> tuple[list[float], li
     return of_ours, of_theirs
 
 
+def compared(
+    ours: Run,
+    theirs: Run,
+    repetitions: int,
+    *,
+    what: str,
+    theirs_is: str,
+    target: float | None = None,
+    note: str = "",
+) -> Comparison:
+    """Two runs of the same work, in turn."""
+    of_ours, of_theirs = alternate(ours, theirs, repetitions)
+    return Comparison(
+        what=what,
+        theirs_is=theirs_is,
+        ours=tuple(of_ours),
+        theirs=tuple(of_theirs),
+        target=target,
+        note=note,
+    )
+
+
 def show(comparisons: Sequence[Comparison], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("what", "beside"):

@@ -1,9 +1,10 @@
-"""The plan: one training for equal cells beside one each; workers beside threads.
+"""The plan: one training for equal cells beside one each.
 
 Real runs of the command on the micro tier, its iterations cut to a tenth, the pretrained backbones
 copied into every results folder. Every run is one command, which starts its workers once.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.commands import python
 from benchmarks.networks import tier
-from benchmarks.speed.alternating import Comparison, Run, alternate
+from benchmarks.speed.alternating import Comparison, compared
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.plan import Plan, build
@@ -37,59 +38,19 @@ image_pooling = true
 output_stride = 16
 """
 STRIDES = (16, 8, 16, 16)
-# Four trainings of equal length.
-DIFFERENT = tuple(f"table3/mg{grid}-block4" for grid in ("111", "121", "123", "124"))
-AIM_WORKERS = 1.4
 
 
 def compare(repetitions: int) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch))
-        yield _compared(
-            "plan, four cells of one model",
-            "a training and an evaluation a cell",
+        yield compared(
             partial(bench.run, EQUAL),
             bench.run_apart,
             repetitions,
+            what="plan, four cells of one model",
+            theirs_is="a training and an evaluation a cell",
             note=sharing(everything()),
         )
-        side_by_side = partial(bench.run, DIFFERENT, workers=2)
-        yield _compared(
-            "four trainings, two workers of one thread",
-            "one worker of one thread",
-            side_by_side,
-            partial(bench.run, DIFFERENT),
-            repetitions,
-            target=AIM_WORKERS,
-        )
-        yield _compared(
-            "four trainings, two workers of one thread",
-            "one worker of two threads",
-            side_by_side,
-            partial(bench.run, DIFFERENT, threads=2),
-            repetitions,
-        )
-
-
-def _compared(
-    what: str,
-    theirs_is: str,
-    ours: Run,
-    theirs: Run,
-    repetitions: int,
-    *,
-    target: float | None = None,
-    note: str = "",
-) -> Comparison:
-    of_ours, of_theirs = alternate(ours, theirs, repetitions)
-    return Comparison(
-        what=what,
-        theirs_is=theirs_is,
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
-        target=target,
-        note=note,
-    )
 
 
 def everything() -> Plan:
@@ -130,6 +91,14 @@ class Bench:
         """The equal cells, each trained and evaluated, in a fresh results folder."""
         tables = str(self.folder / "tables")
         self._run(["--table", "apart", "--tables", tables], self._fresh(1))
+
+    def at_work(self) -> float:
+        """Seconds that the last run's jobs took, all together, by their records."""
+        total = 0.0
+        for outcome in (self.folder / "results").glob("*/steps/*/outcome.json"):
+            if not outcome.parent.name.startswith("pretrain"):
+                total += json.loads(outcome.read_text())["seconds"]
+        return total
 
     def _fresh(self, threads: int) -> Path:
         results = self.folder / "results"

@@ -1,8 +1,11 @@
 """The plans that are compared: what is trained and evaluated in each. Nothing is run."""
 
+import json
+
 import pytest
 
-from benchmarks.speed.plan import DIFFERENT, EQUAL, Bench, everything, sharing, tenth, write_apart
+from benchmarks.speed.plan import EQUAL, Bench, everything, sharing, tenth, write_apart
+from benchmarks.speed.workers import DIFFERENT
 from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.plan import build
@@ -77,3 +80,13 @@ def test_each_run_is_one_command(tmp_path, monkeypatch):
         assert words[words.index("--tier") + 1] == name
         assert (tmp_path / "results" / name / "steps" / "pretrain-0").is_dir()
     assert commands[1][commands[1].index("--workers") + 1] == "2"
+
+
+def test_the_jobs_of_a_run_are_those_of_its_records(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.speed.plan.python", lambda *words: None)
+    bench = Bench(tmp_path)
+    for name, seconds in {"pretrain-0": 50.0, "train-1": 7.5, "evaluate-2": 0.25}.items():
+        record = tmp_path / "results" / "tenth" / "steps" / name
+        record.mkdir(parents=True)
+        (record / "outcome.json").write_text(json.dumps({"status": "done", "seconds": seconds}))
+    assert bench.at_work() == 7.75, "the pretraining is copied, not run"
