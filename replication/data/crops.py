@@ -125,15 +125,16 @@ def cut(pictures: Iterable[tuple[Bytes, Bytes]], places: Places) -> tuple[Tensor
     before = ((1 - x.share)[:, :, None] / (255 * std)).flatten(1)
     after = (x.share[:, :, None] / (255 * std)).flatten(1)
     added = (-torch.tensor(MEAN) / std).repeat(crop_size)
+    # Value by value: torch selects single values much faster than threes of them.
+    low, high = ((3 * taps[:, :, None] + torch.arange(3)).flatten(1) for taps in (x.low, x.high))
     rows, columns = places.rows.numpy(), places.columns.numpy()
     insides = zip(_spans(places.inside_y), _spans(places.inside_x), strict=True)
     for i, ((image, mask), (ys, xs)) in enumerate(zip(pictures, insides, strict=True)):
         if (ys.stop - ys.start) * (xs.stop - xs.start) < crop_size**2:
             pixels[i], labels[i] = 0, IGNORE_INDEX
         values = slice(3 * xs.start, 3 * xs.stop)
-        window = torch.from_numpy(image[y.spans[i], x.spans[i]].astype(np.float32))
-        near = window.index_select(1, x.low[i, xs]).flatten(1)
-        far = window.index_select(1, x.high[i, xs]).flatten(1)
+        window = torch.from_numpy(image[y.spans[i], x.spans[i]].astype(np.float32)).flatten(1)
+        near, far = (window.index_select(1, taps[i, values]) for taps in (low, high))
         across = torch.addcmul(added[values], near, before[i, values])
         across.addcmul_(far, after[i, values])
         torch.lerp(
