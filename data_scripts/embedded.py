@@ -40,7 +40,7 @@ def one_set(recipe: embedded.Recipe, role: embedded.Role, root: Path) -> None:
     """Make one set, or verify it if it is there, and print what it holds."""
     start = time.perf_counter()
     shown = _show if sys.stderr.isatty() else None
-    made = sets.make(recipe, role, root, shown)
+    made = sets.make(recipe, role, root, shown, processes=0)
     if not made.new:
         sets.verify(recipe, role, root)
     seconds = time.perf_counter() - start

@@ -184,11 +184,11 @@ def compare(repetitions: int, voc: str | None) -> Iterator[Comparison]:
 
 
 def _bound(data: Pictures, crop: int, repetitions: int, speed: float) -> str:
-    """What ours could reach at most."""
+    """What ours would reach, were each of its passes from and to memory, beyond the caches."""
     iterations = range(BATCHES, BATCHES * (repetitions + 1))  # the first are to warm up
     batches = [passes(_chosen(data, crop, one)[1]) for one in iterations]
     moved = sum(batches) / (BATCH * len(batches))
     return (
-        f"Our passes move {moved / 1e6:.2g} MB an image, which at the speed of copies "
-        f"({speed / 1e9:.1f} GB/s) are {three(speed / moved)} images/s."
+        f"Our passes move {moved / 1e6:.2g} MB an image; were all of it from and to memory, at the "
+        f"speed of copies ({speed / 1e9:.1f} GB/s), that would be {three(speed / moved)} images/s."
     )

@@ -62,6 +62,7 @@ class Source:
                 cast(embedded.Role, self.role),
                 cache_folder(),
                 progress,
+                processes=0,
             )
         path = Path(self.at).expanduser()
         if not path.is_dir():

@@ -221,6 +221,21 @@ def test_two_makes_are_equal_in_every_byte(
     assert again.manifest == sets.verify(SMOKE, role, cache)
 
 
+@pytest.mark.parametrize("role", embedded.ROLES)
+def test_several_processes_make_the_same_set(
+    roots: dict[str, Path],
+    cache: Path,
+    tmp_path: Path,
+    role: embedded.Role,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sets, "_FEW", 8)
+    calls: list[int] = []
+    made = sets.make(SMOKE, role, tmp_path, lambda done, _: calls.append(done), processes=2)
+    assert made.manifest == sets.verify(SMOKE, role, cache)
+    assert calls == list(range(1, sum(made.manifest["counts"].values()) + 1))
+
+
 def test_an_image_depends_neither_on_the_others_nor_on_their_number(
     roots: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -259,13 +274,18 @@ def test_a_half_made_set_is_not_used(tmp_path: Path) -> None:
     assert not (place.parent / ".coco-dead").exists()
 
 
-def test_an_interrupted_make_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_interrupted_make_leaves_nothing(
+    tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sets, "_FEW", 8)
+
     def stop(done: int, total: int) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sets.ensure(SMOKE, "coco", tmp_path, stop)
+        sets.ensure(SMOKE, "coco", tmp_path, stop, processes=processes)
     place = sets.home(SMOKE, "coco", tmp_path)
     assert not place.exists()
     assert [p.name for p in place.parent.iterdir() if p.is_dir()] == []

@@ -6,8 +6,10 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,15 @@ from PIL import Image
 from replication.data.embedded import scenes, streets
 from replication.data.embedded.recipe import VERSION, Recipe, Role, fingerprint, relevant
 from replication.data.embedded.shapes import Generator
+from replication.data.pool import in_order
 from replication.errors import DataError
 
 MANIFEST = "embedded.json"
 Progress = Callable[[int, int], None]
+
+VOC_YEAR = Path("VOCdevkit") / "VOC2012"
+# Starting a process takes about as long as drawing so many pictures.
+_FEW = 500
 
 # One block of numbers a split: ids are unique over the set, as in VOC.
 VOC_BLOCKS = {"train": 0, "trainaug": 100_000, "val": 200_000, "dev": 300_000, "test": 400_000}
@@ -48,14 +55,23 @@ def home(recipe: Recipe, role: Role, cache: Path) -> Path:
     return Path(cache) / f"{recipe.name}-{fingerprint(recipe, role)[:12]}" / role
 
 
-def ensure(recipe: Recipe, role: Role, cache: Path, progress: Progress | None = None) -> Path:
+def ensure(
+    recipe: Recipe,
+    role: Role,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    processes: int = 1,
+) -> Path:
     """Make the set under `cache` unless it is there; return the folder that a reader takes.
 
-    `progress(done, total)` counts images. Several processes may ask at once: one makes the set,
+    `progress(done, total)` counts images. A large set is drawn by so many `processes`, 0 for as
+    many as there are cores: fresh ones, so that a script which asks for several must keep its own
+    work under `if __name__ == "__main__"`. Several processes may ask at once: one makes the set,
     the others wait. The set is written beside its place and renamed into it, so that a half-made
     one is never read.
     """
-    return reader_root(role, make(recipe, role, cache, progress).home)
+    return reader_root(role, make(recipe, role, cache, progress, processes=processes).home)
 
 
 def reader_root(role: Role, folder: Path) -> Path:
@@ -63,7 +79,14 @@ def reader_root(role: Role, folder: Path) -> Path:
     return folder / "VOCdevkit" if role in ("voc", "coco") else folder
 
 
-def make(recipe: Recipe, role: Role, cache: Path, progress: Progress | None = None) -> Made:
+def make(
+    recipe: Recipe,
+    role: Role,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    processes: int = 1,
+) -> Made:
     """As `ensure`, but return the set's folder and manifest."""
     target = home(recipe, role, cache)
     # The common case, many processes starting at once on a finished set, takes no lock.
@@ -79,7 +102,7 @@ def make(recipe: Recipe, role: Role, cache: Path, progress: Progress | None = No
         draft = Path(tempfile.mkdtemp(prefix=f".{role}-", dir=target.parent))
         try:
             draft.chmod(0o755)  # mkdtemp's folder is for its owner only
-            _WRITERS[role](recipe, draft, _Counter(sum(_counts(recipe, role).values()), progress))
+            _write(recipe, role, draft, progress, processes)
             manifest = {
                 "recipe": recipe.name,
                 "role": role,
@@ -144,80 +167,79 @@ def _counts(recipe: Recipe, role: Role) -> dict[str, int]:
     return dict(getattr(recipe, role))
 
 
-class _Counter:
-    """Numbers the images of each split, and tells `progress` of each one finished."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.done, self.total, self.progress = 0, total, progress
-
-    def over(self, count: int) -> Iterator[int]:
-        for index in range(count):
-            yield index
-            self.done += 1
-            if self.progress is not None:
-                self.progress(self.done, self.total)
-
-
-def _write_voc(recipe: Recipe, folder: Path, counter: _Counter) -> None:
-    year = folder / "VOCdevkit" / "VOC2012"
-    lists: dict[str, list[str]] = {}
-    for split, count in recipe.voc:
-        extra = split == "trainaug"
-        lists[split] = [f"2012_{VOC_BLOCKS[split] + i:06}" for i in range(count)]
-        for i in counter.over(count):
-            rng = image_rng(recipe, "voc", split, i)
-            style = "coarse" if extra else "ringed"
-            pair = scenes.scene(recipe, scenes.VOC_CLASSES, i, style, rng)
-            masks = year / ("SegmentationClassAug" if extra else "SegmentationClass")
-            _save_pair(*pair, year / "JPEGImages", masks, lists[split][i])
-    # The extras come with coarser masks, and only ever beside the official ones.
-    lists["trainaug"] = lists["train"] + lists["trainaug"]
-    lists["trainval"] = lists["train"] + lists["val"]
-    _save_lists(year, scenes.VOC_CLASSES, lists)
+def _write(
+    recipe: Recipe, role: Role, folder: Path, progress: Progress | None, processes: int
+) -> None:
+    """Every picture of the set, then its lists; `progress` is told of each picture."""
+    pictures = [(split, i) for split, count in getattr(recipe, role) for i in range(count)]
+    one = partial(_WRITERS[role], recipe, folder)
+    with closing(in_order(one, pictures, few=_FEW, processes=processes)) as written:
+        for done, _ in enumerate(written, 1):
+            if progress is not None:
+                progress(done, len(pictures))
+    if role == "voc":
+        lists = {split: [_voc_name(split, i) for i in range(n)] for split, n in recipe.voc}
+        # The extras come with coarser masks, and only ever beside the official ones.
+        lists["trainaug"] = lists["train"] + lists["trainaug"]
+        lists["trainval"] = lists["train"] + lists["val"]
+        _save_lists(folder / VOC_YEAR, scenes.VOC_CLASSES, lists)
+    elif role == "coco":
+        lists = {split: [_coco_name(split, i) for i in range(n)] for split, n in recipe.coco}
+        _save_lists(folder / VOC_YEAR, scenes.COCO_CLASSES, lists)
 
 
-def _write_coco(recipe: Recipe, folder: Path, counter: _Counter) -> None:
-    year = folder / "VOCdevkit" / "VOC2012"
-    lists: dict[str, list[str]] = {}
-    for split, count in recipe.coco:
-        lists[split] = [f"COCO_{split}2014_{i:012}" for i in range(count)]
-        for i in counter.over(count):
-            rng = image_rng(recipe, "coco", split, i)
-            pair = scenes.scene(recipe, scenes.COCO_CLASSES, i, "exact", rng)
-            _save_pair(*pair, year / "JPEGImages", year / "SegmentationClass", lists[split][i])
-    _save_lists(year, scenes.COCO_CLASSES, lists)
+def _voc_name(split: str, index: int) -> str:
+    return f"2012_{VOC_BLOCKS[split] + index:06}"
 
 
-def _write_cityscapes(recipe: Recipe, folder: Path, counter: _Counter) -> None:
-    for split, count in recipe.cityscapes:
-        kind = "gtCoarse" if split == "train_extra" else "gtFine"
-        for i in counter.over(count):
-            rng = image_rng(recipe, "cityscapes", split, i)
-            image, labels = streets.street(recipe, rng, coarse=kind == "gtCoarse")
-            city = CITIES[split][i % 2]
-            stem = f"{city}_{i // 2:06}_000000"
-            for tree, suffix, content in (
-                ("leftImg8bit", "leftImg8bit", image),
-                (kind, f"{kind}_labelTrainIds", Image.fromarray(labels)),
-            ):
-                place = folder / tree / split / city
-                place.mkdir(parents=True, exist_ok=True)
-                # Noise does not compress: more effort would cost time for nothing.
-                content.save(place / f"{stem}_{suffix}.png", compress_level=1)
+def _coco_name(split: str, index: int) -> str:
+    return f"COCO_{split}2014_{index:012}"
 
 
-def _write_imagenet(recipe: Recipe, folder: Path, counter: _Counter) -> None:
+def _write_voc(recipe: Recipe, folder: Path, picture: tuple[str, int]) -> None:
+    split, i = picture
+    extra = split == "trainaug"
+    rng = image_rng(recipe, "voc", split, i)
+    pair = scenes.scene(recipe, scenes.VOC_CLASSES, i, "coarse" if extra else "ringed", rng)
+    masks = "SegmentationClassAug" if extra else "SegmentationClass"
+    _save_pair(*pair, folder / VOC_YEAR, masks, _voc_name(split, i))
+
+
+def _write_coco(recipe: Recipe, folder: Path, picture: tuple[str, int]) -> None:
+    split, i = picture
+    rng = image_rng(recipe, "coco", split, i)
+    pair = scenes.scene(recipe, scenes.COCO_CLASSES, i, "exact", rng)
+    _save_pair(*pair, folder / VOC_YEAR, "SegmentationClass", _coco_name(split, i))
+
+
+def _write_cityscapes(recipe: Recipe, folder: Path, picture: tuple[str, int]) -> None:
+    split, i = picture
+    kind = "gtCoarse" if split == "train_extra" else "gtFine"
+    rng = image_rng(recipe, "cityscapes", split, i)
+    image, labels = streets.street(recipe, rng, coarse=kind == "gtCoarse")
+    city = CITIES[split][i % 2]
+    stem = f"{city}_{i // 2:06}_000000"
+    for tree, suffix, content in (
+        ("leftImg8bit", "leftImg8bit", image),
+        (kind, f"{kind}_labelTrainIds", Image.fromarray(labels)),
+    ):
+        place = folder / tree / split / city
+        place.mkdir(parents=True, exist_ok=True)
+        # Noise does not compress: more effort would cost time for nothing.
+        content.save(place / f"{stem}_{suffix}.png", compress_level=1)
+
+
+def _write_imagenet(recipe: Recipe, folder: Path, picture: tuple[str, int]) -> None:
+    split, i = picture
     classes = scenes.crop_classes(recipe.scene.pairs)
-    for split, count in recipe.imagenet:
-        for name in classes:
-            (folder / split / name).mkdir(parents=True)
-        for i in counter.over(count):
-            label = i % len(classes)
-            image = scenes.crop(recipe, label, image_rng(recipe, "imagenet", split, i))
-            _save_jpeg(image, folder / split / classes[label] / f"{i:06}.jpg")
+    label = i % len(classes)
+    image = scenes.crop(recipe, label, image_rng(recipe, "imagenet", split, i))
+    place = folder / split / classes[label]
+    place.mkdir(parents=True, exist_ok=True)
+    _save_jpeg(image, place / f"{i:06}.jpg")
 
 
-_WRITERS: dict[str, Callable[[Recipe, Path, _Counter], None]] = {
+_WRITERS: dict[str, Callable[[Recipe, Path, tuple[str, int]], None]] = {
     "voc": _write_voc,
     "coco": _write_coco,
     "cityscapes": _write_cityscapes,
@@ -231,8 +253,9 @@ def _save_jpeg(image: Image.Image, path: Path) -> None:
 
 
 def _save_pair(
-    image: Image.Image, labels: NDArray[np.uint8], images: Path, masks: Path, name: str
+    image: Image.Image, labels: NDArray[np.uint8], year: Path, of_masks: str, name: str
 ) -> None:
+    images, masks = year / "JPEGImages", year / of_masks
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     _save_jpeg(image, images / f"{name}.jpg")

@@ -1,4 +1,4 @@
-"""One function over many files in several processes."""
+"""One function over many files in several processes, shown by a meter."""
 
 import os
 import signal
