@@ -50,7 +50,7 @@ def report(options: argparse.Namespace) -> int:
     of_old: set[str] = set()
     of_new: set[str] = set()
     for table in new:
-        differences = []
+        differences: dict[str, float] = {}
         for name, cell in new[table].items():
             before = old.get(table, {}).get(name)
             if before is None:
@@ -58,14 +58,14 @@ def report(options: argparse.Namespace) -> int:
             seeds = sorted(set(cell.miou) & set(before.miou))[: options.seeds]
             if not seeds:
                 continue
-            differences.append(mean([cell.miou[s] - before.miou[s] for s in seeds]))
+            differences[name] = mean([cell.miou[s] - before.miou[s] for s in seeds])
             both = (steps[s][-1] for steps in (before.steps, cell.steps) for s in seeds)
-            once[tuple(both)] = differences[-1]
+            once[tuple(both)] = differences[name]
             of_old.update(*(before.steps[s] for s in seeds))
             of_new.update(*(cell.steps[s] for s in seeds))
         if differences:
-            each = " ".join(f"{one:+.1f}" for one in differences)
-            print(f"table {table}: mean {mean(differences):+.2f} ({each})")
+            each = ", ".join(f"{name} {one:+.1f}" for name, one in differences.items())
+            print(f"table {table}: mean {mean([*differences.values()]):+.2f} ({each})")
     if not once:
         raise ReplicationError(f"{options.old}, {options.new}: no cell is measured in both")
     every = list(once.values())

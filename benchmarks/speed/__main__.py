@@ -3,9 +3,9 @@
     python -m benchmarks.speed --data voc=DATA/VOCdevkit
     python -m benchmarks.speed --only step,sweep --json speed.json --write speed.md
 
-Medians of alternating repetitions in one run, and the range of their ratios. Two cores: about
-an hour for all of it. Nothing else should be running. The files are written anew after each
-comparison: one that fails loses no other.
+Medians of alternating repetitions in one run, and the range of their ratios. Two cores:
+an hour and more for all of it. Nothing else should be running. The files are written anew after
+each comparison: one that fails loses no other.
 """
 
 import argparse

@@ -67,7 +67,7 @@ def test_cells_are_compared_over_the_seeds_that_both_have(old, new, capsys):
     assert tables.main([old, new]) == 0
     text = capsys.readouterr().out
     # a: +1 and +3; b: +3 and 0; c: -1, under seed 0 alone.
-    assert "table 5: mean +0.83 (+2.0 +1.5 -1.0)" in text
+    assert "table 5: mean +0.83 (a +2.0, b +1.5, c -1.0)" in text
     assert "3 different evaluations: mean +0.83, median +1.50, of -1.00 to +2.00, 1 of" in text
     # A pretraining, two seeds of a's training, c's; a's and b's evaluations are one sweep a seed.
     assert "their jobs took 28 and 14 s: OLD 2.00 times NEW" in text
@@ -75,7 +75,7 @@ def test_cells_are_compared_over_the_seeds_that_both_have(old, new, capsys):
 
 def test_the_first_seeds_alone(old, new, capsys):
     assert tables.main([old, new, "--seeds", "1"]) == 0
-    assert "table 5: mean +1.00 (+1.0 +3.0 -1.0)" in capsys.readouterr().out
+    assert "table 5: mean +1.00 (a +1.0, b +3.0, c -1.0)" in capsys.readouterr().out
 
 
 def test_equal_cells_of_one_training_count_once(tmp_path, capsys):
