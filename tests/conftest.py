@@ -1,5 +1,6 @@
 """What the tests share: small networks, and the real data where it is present."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from replication.protocol import Network, Stage
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REAL_VOC = SHARED / "data" / "voc2012-part" / "VOCdevkit"
+
+# A shell has Ctrl-C ignored by what it starts in the background, and by all that is started there.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
