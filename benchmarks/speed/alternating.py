@@ -90,17 +90,23 @@ def compared(
     *,
     what: str,
     theirs_is: str,
+    pieces: float = 1.0,
+    unit: str = "run",
     target: float | None = None,
+    within: float | None = None,
     note: str = "",
 ) -> Comparison:
-    """Two runs of the same work, in turn."""
+    """Two runs of the same work, in turn; the fields are `Comparison`'s."""
     of_ours, of_theirs = alternate(ours, theirs, repetitions)
     return Comparison(
         what=what,
         theirs_is=theirs_is,
         ours=tuple(of_ours),
         theirs=tuple(of_theirs),
+        pieces=pieces,
+        unit=unit,
         target=target,
+        within=within,
         note=note,
     )
 

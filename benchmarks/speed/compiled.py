@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.networks import build, iteration, table6, tier
-from benchmarks.speed.alternating import Comparison, alternate
+from benchmarks.speed.alternating import Comparison, compared
 
 CLASSES = 13
 COMPILERS = ("g++", "clang++")
@@ -28,17 +28,14 @@ def compare(repetitions: int) -> Iterator[Comparison]:
     compiled.backbone.compile()
     assert compiled.aspp is not None
     compiled.aspp.compile()
-    of_plain, of_compiled = alternate(
+    found = compared(
         iteration(plain, row.stage, CLASSES),
         iteration(compiled, row.stage, CLASSES),
         repetitions,
-    )
-    torch.set_num_threads(threads)
-    yield Comparison(
         what=f"iteration of Table 6's network, micro tier, {crop} px, batch {batch}",
         theirs_is="the same, backbone and ASPP by torch.compile",
-        ours=tuple(of_plain),
-        theirs=tuple(of_compiled),
         pieces=batch,
         unit="image",
     )
+    torch.set_num_threads(threads)
+    yield found

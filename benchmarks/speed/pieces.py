@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.speed.alternating import Comparison, Run, alternate
+from benchmarks.speed.alternating import Comparison, Run, compared
 from replication.environment import has_bf16
 from replication.network.atrous import AtrousConv2d
 from replication.training import segmentation_loss
@@ -71,12 +71,12 @@ def _loss(repetitions: int, pictures: int, classes: int, side: int, pixels: int)
     def step(loss: Callable[[], Tensor]) -> Run:
         return lambda: torch.autograd.grad(loss(), logits)
 
-    of_ours, of_theirs = alternate(step(ours), step(theirs), repetitions)
-    return Comparison(
+    return compared(
+        step(ours),
+        step(theirs),
+        repetitions,
         what=f"loss and gradient, {pixels} px, {classes} classes",
         theirs_is="F.interpolate, F.cross_entropy",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
         pieces=pictures,
         unit="picture",
     )
@@ -103,13 +103,13 @@ def _convolution(
 
     ours = AtrousConv2d(inside, outside, rate=rate)
     theirs = nn.Conv2d(inside, outside, 3, padding=rate, dilation=rate, bias=False)
-    of_ours, of_theirs = alternate(step(ours), step(theirs), repetitions)
-    return Comparison(
+    return compared(
+        step(ours),
+        step(theirs),
+        repetitions,
         what=f"3x3 of rate {rate} at {side} px, {inside} to {outside} channels, and its gradients"
         f"{', bf16' if precision == torch.bfloat16 else ''}",
         theirs_is="nn.Conv2d",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
         pieces=pictures,
         unit="picture",
     )
@@ -122,10 +122,10 @@ def _memory(repetitions: int) -> Comparison:
         if any(process.wait() for process in running):
             raise RuntimeError(f"{command}: failed")
 
-    of_ours, of_theirs = alternate(lambda: together("kept"), lambda: together("own"), repetitions)
-    return Comparison(
+    return compared(
+        lambda: together("kept"),
+        lambda: together("own"),
+        repetitions,
         what=f"{ROUNDS * TENSORS} sums of 2.4 MB in each of {PROCESSES} processes, start included",
         theirs_is="the C library's own thresholds",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
     )

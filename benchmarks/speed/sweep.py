@@ -8,7 +8,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from benchmarks.networks import build, tier
 from benchmarks.sets import first
-from benchmarks.speed.alternating import Comparison, alternate
+from benchmarks.speed.alternating import Comparison, compared
 from replication import evaluation
 from replication.arguments import HOME
 from replication.data.sources import Sources
@@ -71,12 +71,12 @@ def _sweeps(repetitions: int) -> Iterator[Comparison]:
         ),
         ("evaluation, Table 4's four rows in one sweep", "row by row", one_by_one, AIM),
     ):
-        of_ours, of_theirs = alternate(together, theirs, repetitions)
-        yield Comparison(
+        yield compared(
+            together,
+            theirs,
+            repetitions,
             what=what,
             theirs_is=theirs_is,
-            ours=tuple(of_ours),
-            theirs=tuple(of_theirs),
             pieces=IMAGES,
             unit="image",
             target=target,
@@ -99,12 +99,12 @@ def _counting(repetitions: int, side: int) -> Comparison:
         for prediction, mask in zip(predicted, masks, strict=True):
             metric(prediction, mask.long())
 
-    of_ours, of_theirs = alternate(ours, theirs, repetitions)
-    return Comparison(
+    return compared(
+        ours,
+        theirs,
+        repetitions,
         what=f"confusion counts a picture, {side} px, 21 classes",
         theirs_is="torchmetrics",
-        ours=tuple(of_ours),
-        theirs=tuple(of_theirs),
         pieces=len(masks),
         unit="image",
     )
