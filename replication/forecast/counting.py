@@ -16,8 +16,8 @@ from replication.network.geometry import aspp_rates, geometry, reached
 from replication.protocol import Network
 
 FLOAT = 4
-# Random numbers, mask, product and quotient of a dropout; its mask is of one byte.
-DROPOUT_MOVES = (6.25, 3.25)
+# Random numbers, the mask in their place, product and quotient of a dropout.
+DROPOUT_MOVES = (8, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +243,7 @@ def _head(network: Network, channels: int, h: int, w: int, output_stride: int) -
         size = width * pixels
         forward, backward = DROPOUT_MOVES
         moved = (forward * size, backward * size)
-        layers.append(Layer(name="dropout", moved=moved, kept=(FLOAT + 1) * size))
+        layers.append(Layer(name="dropout", moved=moved, kept=2 * FLOAT * size))
     return layers
 
 
