@@ -129,7 +129,7 @@ def predict(
         ):
             summed = _sweep(model, x, strategies, resized)
         h, w = masks.shape[1:]
-        predicted = tuple(total.argmax(1)[:, :h, :w] for total in summed)
+        predicted = tuple(total.max(1).indices[:, :h, :w] for total in summed)
         yield Predicted(
             images=batch, sizes=sizes, masks=moved(masks, device), by_strategy=predicted
         )
