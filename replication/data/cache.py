@@ -150,8 +150,9 @@ def decode(
         labelled=listing.labelled,
         sizes=index[:, 1:],
         offsets=index[:, 0],
-        pixels=np.load(folder / "pixels.npy", mmap_mode="r"),
-        labels=np.load(folder / "labels.npy", mmap_mode="r"),
+        # Plain arrays of the maps' memory: a slice of a `memmap` takes several times as long.
+        pixels=np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")),
+        labels=np.asarray(np.load(folder / "labels.npy", mmap_mode="r")),
     )
 
 

@@ -5,7 +5,7 @@ makes a crop in two passes over the pixels it needs, a GPU those of a whole batc
 are bilinear with half-pixel centres, and nearest for the mask.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,6 +18,10 @@ from replication.data.batches import MEAN, STD, Draws, standardised
 from replication.data.layouts import IGNORE_INDEX
 from replication.data.reading import Bytes
 from replication.protocol import Padding
+
+# Values of a batch of equal pictures up to which its crops are made together: of few values it is
+# the calls that take the time, of many the parts of pictures that no crop shows.
+TOGETHER = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,67 +114,117 @@ def sample(images: Tensor, masks: Tensor, places: Places) -> tuple[Tensor, Tenso
 
 
 def cut(pictures: Iterable[tuple[Bytes, Bytes]], places: Places) -> tuple[Tensor, Tensor]:
-    """The crops of images (H, W, 3) and masks (H, W) in the host's memory, as `augment`'s.
+    """The crops of images (H, W, 3) and masks (H, W) in the host's memory, as `augment`'s."""
+    images, masks = zip(*pictures, strict=True)
+    alike = len({one.shape for one in masks}) == 1
+    if alike and sum(one.size for one in images) <= TOGETHER:
+        return _together(np.stack(images), np.stack(masks), places)
+    return _one_by_one(images, masks, places)
 
-    One by one, in two passes over what each needs: the columns of its rows, then the rows.
-    """
+
+def _together(images: Bytes, masks: Bytes, places: Places) -> tuple[Tensor, Tensor]:
+    """Those of pictures of one size, stacked: the same bits as one by one, in fewer calls."""
+    count, crop_size = places.rows.shape
+    height, width = masks.shape[1:]
+    y, x = _Taps.of(places.y), _Taps.of(places.x)
+    before, after, added = _factors(x.share)
+    whole = torch.from_numpy(images.astype(np.float32)).flatten(2)
+    near, far = (
+        whole.gather(2, _values(taps)[:, None].expand(-1, height, -1)) for taps in (x.low, x.high)
+    )
+    across = torch.addcmul(added, near, before[:, None]).addcmul_(far, after[:, None])
+    first = height * torch.arange(count)[:, None]
+    above, below = (
+        across.flatten(0, 1).index_select(0, (first + taps).flatten()) for taps in (y.low, y.high)
+    )
+    pixels = torch.lerp(above, below, y.share.flatten()[:, None])
+    pixels = pixels.view(count, crop_size, crop_size, 3)
+    nearest = width * (first + places.rows)[:, :, None] + places.columns[:, None]
+    labels = masks.reshape(-1).take(nearest.numpy()).astype(np.int64)
+    cropped = zip(pixels.numpy(), labels, strict=True)
+    insides = zip(_spans(places.inside_y), _spans(places.inside_x), strict=True)
+    for crop, (ys, xs) in zip(cropped, insides, strict=True):
+        for of_it, padding in zip(crop, (0, IGNORE_INDEX), strict=True):
+            of_it[: ys.start] = of_it[ys.stop :] = padding
+            of_it[:, : xs.start] = of_it[:, xs.stop :] = padding
+    return pixels.permute(0, 3, 1, 2), torch.from_numpy(labels)
+
+
+def _one_by_one(
+    images: Sequence[Bytes], masks: Sequence[Bytes], places: Places
+) -> tuple[Tensor, Tensor]:
+    """In two passes over what each crop needs: the columns of its rows, then the rows."""
     count, crop_size = places.rows.shape
     # By numpy, which asks the system for large pages: there are fewer to be had.
     pixels = np.empty((count, crop_size, crop_size * 3), dtype=np.float32)
     labels = np.empty((count, crop_size, crop_size), dtype=np.int64)
     into = torch.from_numpy(pixels)
     y, x = _Taps.of(places.y), _Taps.of(places.x)
-    # 0 to 255 in, standardised out: a factor for each column and channel, and what to add.
-    std = torch.tensor(STD)
-    before = ((1 - x.share)[:, :, None] / (255 * std)).flatten(1)
-    after = (x.share[:, :, None] / (255 * std)).flatten(1)
-    added = (-torch.tensor(MEAN) / std).repeat(crop_size)
-    # Value by value: torch selects single values much faster than threes of them.
-    low, high = ((3 * taps[:, :, None] + torch.arange(3)).flatten(1) for taps in (x.low, x.high))
+    before, after, added = _factors(x.share)
+    top, bottom = y.from_start()
+    left, right = (_values(taps) for taps in x.from_start())
     rows, columns = places.rows.numpy(), places.columns.numpy()
     insides = zip(_spans(places.inside_y), _spans(places.inside_x), strict=True)
-    for i, ((image, mask), (ys, xs)) in enumerate(zip(pictures, insides, strict=True)):
+    read = zip(y.spans(), x.spans(), strict=True)
+    for i, ((ys, xs), (stretch_y, stretch_x)) in enumerate(zip(insides, read, strict=True)):
         if (ys.stop - ys.start) * (xs.stop - xs.start) < crop_size**2:
             pixels[i], labels[i] = 0, IGNORE_INDEX
         values = slice(3 * xs.start, 3 * xs.stop)
-        window = torch.from_numpy(image[y.spans[i], x.spans[i]].astype(np.float32)).flatten(1)
-        near, far = (window.index_select(1, taps[i, values]) for taps in (low, high))
+        window = torch.from_numpy(images[i][stretch_y, stretch_x].astype(np.float32)).flatten(1)
+        near, far = (window.index_select(1, taps[i, values]) for taps in (left, right))
         across = torch.addcmul(added[values], near, before[i, values])
         across.addcmul_(far, after[i, values])
         torch.lerp(
-            across.index_select(0, y.low[i, ys]),
-            across.index_select(0, y.high[i, ys]),
+            across.index_select(0, top[i, ys]),
+            across.index_select(0, bottom[i, ys]),
             y.share[i, ys, None],
             out=into[i, ys, values],
         )
-        stretch = x.spans[i]
-        labels[i, ys, xs] = mask[rows[i, ys], stretch].take(columns[i, xs] - stretch.start, 1)
+        nearest = columns[i, xs] - stretch_x.start
+        labels[i, ys, xs] = masks[i][rows[i, ys], stretch_x].take(nearest, 1)
     shape = (count, crop_size, crop_size, 3)
     return into.view(shape).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
+def _factors(share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """0 to 255 in, standardised out: the factors (N, 3 * crop) of the values before and after each
+    column's place, and what to add.
+    """
+    std = torch.tensor(STD)
+    before, after = ((one[:, :, None] / (255 * std)).flatten(1) for one in (1 - share, share))
+    return before, after, (-torch.tensor(MEAN) / std).repeat(share.shape[1])
+
+
+def _values(columns: Tensor) -> Tensor:
+    """Three values for a column: torch selects single values much faster than threes of them."""
+    return (3 * columns[:, :, None] + torch.arange(3)).flatten(1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Taps:
-    """Along one axis: the part of each picture that is read, and which of its pixels make a place.
+    """Along one axis: which pixels make a place.
 
     Places in the padding are the nearest pixel's: a side that is padded is read whole anyway.
     """
 
-    spans: list[slice]
-    low: Tensor  # (N, crop) int64, from the span's start: the pixel before
+    low: Tensor  # (N, crop) int64: the pixel before
     high: Tensor  # and the one after
     share: Tensor  # (N, crop) float32: what the one after has of the whole
 
     @classmethod
     def of(cls, places: Tensor) -> "_Taps":
-        low, high = places.floor(), places.ceil()
-        start, stop = low.amin(1, keepdim=True), high.amax(1, keepdim=True) + 1
-        return cls(
-            spans=[slice(*ends) for ends in torch.cat([start, stop], 1).long().tolist()],
-            low=(low - start).long(),
-            high=(high - start).long(),
-            share=(places - low).float(),
-        )
+        low = places.floor()
+        return cls(low=low.long(), high=places.ceil().long(), share=(places - low).float())
+
+    def spans(self) -> list[slice]:
+        """The part of each picture that is read."""
+        ends = torch.stack([self.low.amin(1), self.high.amax(1) + 1], 1)
+        return [slice(*one) for one in ends.tolist()]
+
+    def from_start(self) -> tuple[Tensor, Tensor]:
+        """The pixels before and after, counted from where that part starts."""
+        start = self.low.amin(1, keepdim=True)
+        return self.low - start, self.high - start
 
 
 def _spans(inside: Tensor) -> list[slice]:

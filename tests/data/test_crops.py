@@ -1,4 +1,4 @@
-"""Crops against torch's own resizing: the host's, cut one by one, and a device's, in one call."""
+"""Crops against torch's own resizing: the host's, one by one or together, and a device's."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms.v2.functional import pad
 
+from replication.data import crops
 from replication.data.batches import Draws, draw, gather, normalise
 from replication.data.cache import Decoded
 from replication.data.crops import augment, cut, place, sample
@@ -36,6 +37,9 @@ def by_device(data, draws, crop, padding):
 
 
 WAYS = {"host": by_host, "device": by_device}
+RAGGED = [(40, 30), (25, 50), (33, 33), (64, 20), (31, 47), (50, 50)]
+# On the host, pictures of one size are cut together.
+SETS = {"ragged": RAGGED, "wide": [(31, 47)] * 6, "high": [(50, 26)] * 6}
 
 
 def reference(image, mask, scale, flip, offset, crop, padding):
@@ -58,8 +62,9 @@ def reference(image, mask, scale, flip, offset, crop, padding):
 @pytest.mark.parametrize("padding", ["bottom-right", "centre"])
 @pytest.mark.parametrize("crop", [17, 33, 65])
 @pytest.mark.parametrize("way", WAYS)
-def test_crops_equal_resize_pad_crop_flip(way, crop, padding):
-    data = ragged_set([(40, 30), (25, 50), (33, 33), (64, 20), (31, 47), (50, 50)])
+@pytest.mark.parametrize("sizes", SETS)
+def test_crops_equal_resize_pad_crop_flip(sizes, way, crop, padding):
+    data = ragged_set(SETS[sizes])
     draws = draw(6, (0.5, 2.0), 0.25, True, iteration=3, seed=1)
     x, labels = WAYS[way](data, draws, crop, padding)
     assert x.shape == (6, 3, crop, crop) and labels.shape == (6, crop, crop)
@@ -75,6 +80,28 @@ def test_crops_equal_resize_pad_crop_flip(way, crop, padding):
         )
         assert (x[i] - expected[0]).abs().max() < 1e-4
         assert torch.equal(labels[i], expected_labels[0, 0].long())
+
+
+@pytest.mark.parametrize("padding", ["bottom-right", "centre"])
+@pytest.mark.parametrize("crop", [17, 33, 65])
+def test_pictures_of_one_size_are_cut_together_to_the_same_bits(monkeypatch, crop, padding):
+    cut_as, ways = [], ("_together", "_one_by_one")
+    for way in ways:
+        real = getattr(crops, way)
+        monkeypatch.setattr(
+            crops, way, lambda *of, real=real, way=way: (cut_as.append(way), real(*of))[1]
+        )
+    data = ragged_set(SETS["wide"])
+    for iteration in range(8):
+        draws = draw(6, (0.5, 2.0), 0.25, True, iteration=iteration, seed=1)
+        together = by_host(data, draws, crop, padding)
+        with monkeypatch.context() as patched:
+            patched.setattr(crops, "TOGETHER", 6 * 3 * 31 * 47 - 1)
+            alone = by_host(data, draws, crop, padding)
+        for one, other in zip(together, alone, strict=True):
+            assert one.stride() == other.stride()
+            assert one.numpy().tobytes() == other.numpy().tobytes()
+    assert cut_as == [*ways] * 8
 
 
 @pytest.mark.parametrize("way", WAYS)
