@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from replication.network.atrous import AtrousConv2d
 from replication.network.geometry import Conv3x3, geometry
+from replication.network.projection import Projection
 from replication.protocol import Network
 
 EXPANSION = 4
@@ -34,13 +35,13 @@ class Unit(nn.Module):
         self.downsample: nn.Sequential | None = None
         if inside != outside:
             self.downsample = nn.Sequential(
-                nn.Conv2d(inside, outside, 1, bias=False), nn.BatchNorm2d(outside, eps=bn_epsilon)
+                Projection(inside, outside), nn.BatchNorm2d(outside, eps=bn_epsilon)
             )
 
     def set_geometry(self, conv: Conv3x3) -> None:
         self.conv2.set_geometry(rate=conv.rate, stride=conv.stride)
         if self.downsample is not None:
-            projection = cast(nn.Conv2d, self.downsample[0])
+            projection = cast(Projection, self.downsample[0])
             projection.stride = (conv.stride, conv.stride)
 
     def forward(self, x: Tensor) -> Tensor:
