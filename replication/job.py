@@ -58,7 +58,9 @@ def _check_device(asked: Asked) -> None:
     """Refuse a GPU that is not here, and steps in a precision that the device lacks, before hours
     go into decoding. Torch is imported only where there is a question.
     """
-    wanted = {precision(step.config): step.id for step in asked.unfinished}
+    wanted: dict[str, str] = {}
+    for step in asked.unfinished:
+        wanted.setdefault(precision(step.config), step.id)  # the first is named
     if not wanted or (asked.options.device != "cuda" and not wanted.keys() - {"fp32"}):
         return
     place = here(arguments.device(asked.options.device), asked.tier.threads)

@@ -49,14 +49,13 @@ class _Strided(torch.autograd.Function):
         n, channels, height, width = x.shape
         # Of what was read only the shape is asked for.
         read = x.new_empty((n, *grad.shape[2:], channels)).permute(0, 3, 1, 2)
-        between = x.new_zeros((n, height, width, channels))
-        between[:, :: ctx.stride, :: ctx.stride] = _gradients(grad, read, weight, 1, (True, False))[
-            0
-        ].permute(0, 2, 3, 1)
+        of_read, _ = _gradients(grad, read, weight, 1, (True, False))
+        of_x = x.new_zeros((n, height, width, channels))
+        of_x[:, :: ctx.stride, :: ctx.stride] = of_read.permute(0, 2, 3, 1)
         of_weight = None
         if ctx.needs_input_grad[1]:
             _, of_weight = _gradients(grad, x, weight, ctx.stride, (False, True))
-        return between.permute(0, 3, 1, 2), of_weight, None
+        return of_x.permute(0, 3, 1, 2), of_weight, None
 
 
 def _gradients(
