@@ -1,13 +1,13 @@
-"""What bfloat16 trainings cost in mIoU and save in time: `python -m benchmarks.precision`.
+"""What bfloat16 costs in mIoU and saves in time: `python -m benchmarks.precision`.
 
     python -m replication.run --table 4 --tier micro --seeds 3
     python -m replication.run --table 4 --tier micro-bf16 --seeds 3
     python -m benchmarks.precision --table 4 --seeds 3
 
-Reads the records of both tiers, which differ in the precision of their trainings alone, and prints
-each cell's difference, seed by seed, with its 95 % interval where there are two seeds or more, and
-what the differences are over all evaluations. What is missing is named with the command that makes
-it.
+Reads the records of both tiers, which differ in the precision of trainings and evaluations alone,
+and prints each cell's difference, seed by seed, with its 95 % interval where there are two seeds or
+more, and what the differences are over all evaluations. What is missing is named with the command
+that makes it.
 """
 
 import argparse

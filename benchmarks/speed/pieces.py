@@ -1,8 +1,8 @@
 """Parts of an iteration: the loss on upsampled logits, atrous convolutions, memory that is kept.
 
-The first beside F.interpolate's own gradient, the second beside torch's convolution; the last as
-two processes on two cores, which is where it matters: the system clears the pages of one process
-at a time.
+The first beside F.interpolate's own gradient, the second beside torch's convolution, then what is
+done another way for the same bits (`same_bits`); the last as two processes on two cores, which is
+where it matters: the system clears the pages of one process at a time.
 """
 
 import subprocess
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.speed import same_bits
 from benchmarks.speed.alternating import Comparison, Run, compared
 from replication.environment import has_bf16
 from replication.network.atrous import AtrousConv2d
@@ -47,6 +48,7 @@ def compare(repetitions: int) -> Iterator[Comparison]:
     for precision in (torch.float32, torch.bfloat16)[: 1 + has_bf16()]:
         for shape in CONVOLUTIONS:
             yield _convolution(repetitions, *shape, precision)
+    yield from same_bits.compare(repetitions)
     torch.set_num_threads(threads)
     yield _memory(repetitions)
 

@@ -1,8 +1,9 @@
 """The crops of a training batch: scaled, padded, cropped and flipped in one interpolation.
 
 Scaling is separable: a crop's rows and its columns each have their places in the picture. The host
-makes a crop in two passes over the pixels it needs, a GPU those of a whole batch in one call. Both
-are bilinear with half-pixel centres, and nearest for the mask.
+makes a crop in two passes over the pixels it needs, those of a batch of small pictures together; a
+GPU makes a whole batch in one call. All are bilinear with half-pixel centres, and nearest for the
+mask.
 """
 
 from collections.abc import Iterable, Sequence

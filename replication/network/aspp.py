@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.network.atrous import AtrousConv2d
+from replication.network.pointwise import Pointwise, pointwise
 
 
 class ConvBNReLU(nn.Sequential):
@@ -17,9 +18,7 @@ class ConvBNReLU(nn.Sequential):
         self, inside: int, outside: int, kernel: int, *, rate: int = 1, bn_epsilon: float
     ) -> None:
         super().__init__(
-            AtrousConv2d(inside, outside, rate=rate)
-            if kernel == 3
-            else nn.Conv2d(inside, outside, kernel, bias=False),
+            AtrousConv2d(inside, outside, rate=rate) if kernel == 3 else Pointwise(inside, outside),
             nn.BatchNorm2d(outside, eps=bn_epsilon),
             nn.ReLU(inplace=True),
         )
@@ -59,26 +58,35 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         branches = [branch(x) for branch in self.branches]
-        features: Tensor = _Joined.apply(*branches)  # type: ignore[no-untyped-call]
+        features = joined(branches)
         if self.image_pooling is None:
             return self.project(features)
         pooled = self.image_pooling(mean(x))
         # Bilinear upsampling of a 1x1 map is a constant, and the projection is linear: what it
         # makes of the pooled features is added to every position, and they are never laid out.
         convolution, *rest = self.project
-        weight, bias = cast(nn.Conv2d, convolution).weight, cast(nn.Conv2d, convolution).bias
+        weight, bias = cast(Pointwise, convolution).weight, cast(Pointwise, convolution).bias
         ours, pools = weight[:, : features.shape[1]], weight[:, features.shape[1] :]
-        x = F.conv2d(features, ours).add_(F.conv2d(pooled, pools, bias))
+        x = pointwise(features, ours).add_(pointwise(pooled, pools, bias))
         for layer in rest:
             x = layer(x)
         return x
 
 
-class _Joined(torch.autograd.Function):
-    """Maps (N, C, h, w) joined by their channels; each gets its gradient as a tensor of its own.
+def joined(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (N, C, h, w) by their channels, one after another.
 
-    That of `torch.cat` are slices, on which bfloat16's ReLU is ten times as slow on a CPU.
+    The gradients that `torch.cat` gives are slices. On a CPU bfloat16's ReLU is many times slower
+    on them than on tensors of their own, which take but a copy (benchmarks/speed/same_bits.py).
     """
+    if maps[0].device.type == "cpu" and maps[0].dtype == torch.bfloat16:
+        y: Tensor = _Joined.apply(*maps)  # type: ignore[no-untyped-call]
+        return y
+    return torch.cat(list(maps), 1)
+
+
+class _Joined(torch.autograd.Function):
+    """Each gets its gradient as a tensor of its own."""
 
     @staticmethod
     def forward(ctx: Any, *maps: Tensor) -> Tensor:

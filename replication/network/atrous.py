@@ -9,16 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.network.geometry import reached
+from replication.network.pointwise import VECTOR, pointwise
 
 # What oneDNN is slow at, on a Xeon with AMX (benchmarks/speed/pieces.py): a filter's gradient once
 # twice the rate exceeds the map, or from so many channels on at rates above 1; and, forward in
 # bfloat16 at such rates, more channels than so many at once.
 MANY_CHANNELS = 512
 AT_ONCE = 512
-# What it is wrong at: without AMX, its bfloat16 gradient of a dilated filter (oneDNN 3.11.2, kernel
-# jit_bf16:avx512_core_bf16, stride 1) reads past its buffers where channels are no whole vectors.
-# With 24 or 40, on maps from 29 wide, came NaN, other numbers, or the end of the process.
-VECTOR = 16
 
 
 class AtrousConv2d(nn.Conv2d):
@@ -59,6 +56,9 @@ def _learns_by_taps(x: Tensor, kernel: Sequence[int], rate: int) -> bool:
     """Whether a filter's gradient is taken weight by weight: oneDNN's is slow, or wrong."""
     if not _dilated(kernel, rate):
         return False
+    # Without AMX, its bfloat16 gradient of a dilated filter (oneDNN 3.11.2, stride 1, kernel
+    # jit_bf16:avx512_core_bf16) reads past its buffers where channels are no whole vectors. With
+    # 24 or 40, on maps from 29 wide, came NaN, other numbers, or the end of the process.
     if x.dtype == torch.bfloat16 and x.shape[1] % VECTOR:
         return True
     sizes = [size for taps, size in zip(kernel, x.shape[2:], strict=True) if taps == 3]
@@ -75,6 +75,8 @@ def _padding(kernel: Sequence[int], rate: int) -> list[int]:
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, rate: int) -> Tensor:
     """At stride 1, padded to the same size."""
+    if max(weight.shape[2:]) == 1:
+        return pointwise(x, weight, bias)
     padding, dilated = _padding(weight.shape[2:], rate), _dilated(weight.shape[2:], rate)
     if x.dtype != torch.bfloat16 or x.shape[1] <= AT_ONCE or not dilated:
         return F.conv2d(x, weight, bias, 1, padding, rate)

