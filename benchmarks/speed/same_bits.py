@@ -24,7 +24,7 @@ from replication.network.pointwise import Pointwise, pointwise
 TIMES = 20
 # (pictures, branches, channels of each, map): micro's ASPP at both output strides.
 BRANCHES = ((16, 5, 48, 17), (16, 5, 48, 33))
-# (pictures, inside, outside, map): the shortcuts that stride, in Table 2's blocks and at the front.
+# (pictures, inside, outside, map): the shortcuts that stride, of block1 and block2.
 PROJECTIONS = ((16, 16, 32, 65), (16, 32, 64, 33))
 # (pictures, inside, outside, map): an evaluation's batch, in the middle of a unit and at its end.
 EVALUATED = ((7, 128, 32, 33), (7, 32, 128, 33))

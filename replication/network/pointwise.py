@@ -32,6 +32,7 @@ class Pointwise(nn.Conv2d):
         return y
 
     def _strides_slowly(self, x: Tensor) -> bool:
+        """Whether there will be a gradient towards x that oneDNN is slow at."""
         if x.device.type != "cpu" or self.stride == (1, 1) or self.bias is not None:
             return False
         whole = self.in_channels % VECTOR == self.out_channels % VECTOR == 0
@@ -54,11 +55,15 @@ def pointwise(
     out channels first. Where nothing is learned from it oneDNN's is asked for by name, which has
     the same bits for the channels of the micro tier, but on maps of a few positions.
     """
-    plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    large = x.device.type == "cpu" and x.shape[2] * x.shape[3] >= VECTOR
-    if torch.is_grad_enabled() or not (plain and large and ONEDNN):
-        return F.conv2d(x, weight, bias, stride)
-    return torch.mkldnn_convolution(x, weight, bias, (0, 0), stride, (1, 1), 1)
+    if _evaluated_in_fp32(x) and x.shape[2] * x.shape[3] >= VECTOR:
+        return torch.mkldnn_convolution(x, weight, bias, (0, 0), stride, (1, 1), 1)
+    return F.conv2d(x, weight, bias, stride)
+
+
+def _evaluated_in_fp32(x: Tensor) -> bool:
+    if x.device.type != "cpu" or not ONEDNN or torch.is_grad_enabled():
+        return False
+    return x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 class _Strided(torch.autograd.Function):
