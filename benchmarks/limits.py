@@ -40,7 +40,7 @@ CASES = (("micro", 13, 0), ("paper", 21, 2))
 BY_TAPS = "_ByTapsBackward"
 # What torch calls its operations, by what they are; the first that is part of the name counts.
 KINDS = {
-    "convolution, backward": ("convolution_backward", BY_TAPS),
+    "convolution, backward": ("convolution_backward", "conv2d_backward", BY_TAPS),
     "convolution": ("mkldnn_convolution", "slow_conv", "thnn_conv", "aten::_convolution"),
     "batch norm, backward": ("batch_norm_backward",),
     "batch norm": ("batch_norm",),
