@@ -14,6 +14,7 @@ from replication.arguments import HOME
 from replication.data.sources import Sources
 from replication.evaluation import count, evaluate
 from replication.inference import BATCH_PIXELS
+from replication.network import pointwise
 from replication.spec import load_tables
 from replication.tiers import scale
 
@@ -56,7 +57,12 @@ def _sweeps(repetitions: int) -> Iterator[Comparison]:
         with patch.object(evaluation, "folded", lambda network: network.eval()):
             evaluate(model, data, rows)
 
+    def not_by_name() -> None:
+        with patch.object(pointwise, "ONEDNN", False):
+            evaluate(model, data, rows)
+
     for what, theirs_is, theirs, target in (
+        ("evaluation, 1x1 convolutions by oneDNN", "by torch's choice", not_by_name, None),
         (
             "evaluation, batch normalisation folded into convolutions",
             "the network as it was trained",
