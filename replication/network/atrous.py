@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from replication.network.geometry import reached
-from replication.network.pointwise import VECTOR, pointwise
+from replication.network.pointwise import VECTOR
 
 # What oneDNN is slow at, on a Xeon with AMX (benchmarks/speed/pieces.py): a filter's gradient once
 # twice the rate exceeds the map, or from so many channels on at rates above 1; and, forward in
@@ -75,8 +75,6 @@ def _padding(kernel: Sequence[int], rate: int) -> list[int]:
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, rate: int) -> Tensor:
     """At stride 1, padded to the same size."""
-    if max(weight.shape[2:]) == 1:
-        return pointwise(x, weight, bias)
     padding, dilated = _padding(weight.shape[2:], rate), _dilated(weight.shape[2:], rate)
     if x.dtype != torch.bfloat16 or x.shape[1] <= AT_ONCE or not dilated:
         return F.conv2d(x, weight, bias, 1, padding, rate)
