@@ -1,12 +1,10 @@
 """What is done another way than torch's plain call, for the same bits: the two beside each other.
 
-Shapes are the micro tier's. Where the bits must be equal they are compared before anything is
-timed.
+Shapes are the micro tier's. The bits are compared before anything is timed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +18,8 @@ from replication.environment import has_bf16
 from replication.network.aspp import dropout, joined
 from replication.network.pointwise import Pointwise, pointwise
 
+# Tensors from the number of a run.
+Way = Callable[[int], Sequence[Tensor]]
 # Runs of one operation take a few milliseconds.
 TIMES = 20
 # (pictures, branches, channels of each, map): micro's ASPP at both output strides.
@@ -55,22 +55,20 @@ def _joined(repetitions: int, pictures: int, branches: int, channels: int, side:
     parts = [maps(channels).requires_grad_() for _ in range(branches)]
     grad = maps(branches * channels)
 
-    def ours() -> Sequence[Tensor]:
+    def ours(_: int) -> Sequence[Tensor]:
         return torch.autograd.grad(joined([F.relu(one) for one in parts]), parts, grad)
 
-    def theirs() -> Sequence[Tensor]:
+    def theirs(_: int) -> Sequence[Tensor]:
         return torch.autograd.grad(torch.cat([F.relu(one) for one in parts], 1), parts, grad)
 
-    _alike(ours(), theirs())
-    return compared(
-        _often(ours),
-        _often(theirs),
+    return _same(
         repetitions,
+        ours,
+        theirs,
         what=f"{branches} branches of {channels} channels joined after ReLU, {side} px, and its "
         "gradients, bf16",
         theirs_is="torch.cat",
-        pieces=TIMES * pictures,
-        unit="picture",
+        pictures=pictures,
     )
 
 
@@ -79,25 +77,23 @@ def _dropout(repetitions: int, precision: torch.dtype) -> Comparison:
     grad = _maps(16, 48, 33, precision)
     shape = (16, 33, 33, 48)
 
-    def ours() -> Sequence[Tensor]:
+    def ours(_: int) -> Sequence[Tensor]:
         generator = torch.Generator().manual_seed(0)
         return torch.autograd.grad(dropout(x, 0.1, generator), x, grad)
 
-    def theirs() -> Sequence[Tensor]:
+    def theirs(_: int) -> Sequence[Tensor]:
         drawn = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         keep = drawn.permute(0, 3, 1, 2) >= 0.1
         return torch.autograd.grad(x * keep / 0.9, x, grad)
 
-    _alike(ours(), theirs())
-    return compared(
-        _often(ours),
-        _often(theirs),
+    return _same(
         repetitions,
+        ours,
+        theirs,
         what="dropout, 48 channels, 33 px, and its gradient"
         f"{', bf16' if precision == torch.bfloat16 else ''}",
         theirs_is="a mask of booleans",
-        pieces=TIMES * 16,
-        unit="picture",
+        pictures=16,
     )
 
 
@@ -109,21 +105,18 @@ def _projection(
     ours, theirs = Pointwise(inside, outside), nn.Conv2d(inside, outside, 1, bias=False)
     theirs.load_state_dict(ours.state_dict())
 
-    def step(layer: nn.Conv2d) -> Run:
+    def step(layer: nn.Conv2d) -> Way:
         layer.stride = (2, 2)
         layer.bfloat16().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return lambda: torch.autograd.grad(layer(x), (x, layer.weight), grad)
+        return lambda _: torch.autograd.grad(layer(x), (x, layer.weight), grad)
 
-    steps = [step(ours), step(theirs)]
-    _alike(*(cast(Sequence[Tensor], one()) for one in steps))
-    return compared(
-        _often(steps[0]),
-        _often(steps[1]),
+    return _same(
         repetitions,
+        step(ours),
+        step(theirs),
         what=f"1x1 of stride 2, {side} px, {inside} to {outside} channels, and its gradients, bf16",
         theirs_is="nn.Conv2d",
-        pieces=TIMES * pictures,
-        unit="picture",
+        pictures=pictures,
     )
 
 
@@ -132,42 +125,38 @@ def _evaluated(repetitions: int, pictures: int, inside: int, outside: int, side:
     x = _maps(pictures, inside, side, torch.float32)
     weight, bias = torch.randn(outside, inside, 1, 1), torch.randn(outside)
 
-    def ours() -> Tensor:
-        return pointwise(x, weight, bias)
+    def ours(_: int) -> Sequence[Tensor]:
+        return [pointwise(x, weight, bias)]
 
-    def theirs() -> Tensor:
-        return F.conv2d(x, weight, bias)
+    def theirs(_: int) -> Sequence[Tensor]:
+        return [F.conv2d(x, weight, bias)]
 
-    _alike([ours()], [theirs()])
-    return compared(
-        _often(ours),
-        _often(theirs),
+    return _same(
         repetitions,
+        ours,
+        theirs,
         what=f"1x1 in an evaluation, {side} px, {inside} to {outside} channels",
         theirs_is="F.conv2d",
-        pieces=TIMES * pictures,
-        unit="picture",
+        pictures=pictures,
     )
 
 
 def _classes(repetitions: int) -> Comparison:
     total = torch.randn(7, 13, 65, 65)
 
-    def ours() -> Tensor:
-        return total.max(1).indices
+    def ours(_: int) -> Sequence[Tensor]:
+        return [total.max(1).indices]
 
-    def theirs() -> Tensor:
-        return total.argmax(1)
+    def theirs(_: int) -> Sequence[Tensor]:
+        return [total.argmax(1)]
 
-    _alike([ours()], [theirs()])
-    return compared(
-        _often(ours),
-        _often(theirs),
+    return _same(
         repetitions,
+        ours,
+        theirs,
         what="an evaluation's classes, 65 px, 13 classes",
         theirs_is="argmax",
-        pieces=TIMES * len(total),
-        unit="picture",
+        pictures=len(total),
     )
 
 
@@ -176,15 +165,6 @@ def _crops(repetitions: int, pictures: int, side: int, purpose: str) -> Comparis
     images = generator.integers(0, 256, (pictures, 65, 65, 3), dtype=np.uint8)
     masks = generator.integers(0, 13, (pictures, 65, 65), dtype=np.uint8)
     sizes = torch.full((pictures, 2), 65)
-
-    def made(way: Callable[[int], object]) -> Run:
-        iterations = count()
-
-        def run() -> None:
-            for _ in range(TIMES):
-                way(next(iterations))
-
-        return run
 
     def places(iteration: int) -> crops.Places:
         draws = draw(pictures, (0.5, 2.0), 0.25, True, iteration=iteration, seed=0)
@@ -196,15 +176,13 @@ def _crops(repetitions: int, pictures: int, side: int, purpose: str) -> Comparis
     def theirs(iteration: int) -> Sequence[Tensor]:
         return crops._one_by_one(list(images), list(masks), places(iteration))
 
-    _alike(ours(0), theirs(0))
-    return compared(
-        made(ours),
-        made(theirs),
+    return _same(
         repetitions,
+        ours,
+        theirs,
         what=f"crops of 65-pixel pictures, {side} px, {purpose}'s batch of {pictures}",
         theirs_is="one by one",
-        pieces=TIMES * pictures,
-        unit="picture",
+        pictures=pictures,
     )
 
 
@@ -213,10 +191,23 @@ def _maps(pictures: int, channels: int, side: int, precision: torch.dtype) -> Te
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _often(run: Run) -> Run:
-    return lambda: [run() for _ in range(TIMES)]
+def _same(
+    repetitions: int, ours: Way, theirs: Way, *, pictures: int, what: str, theirs_is: str
+) -> Comparison:
+    """Both ways in turn, TIMES at once, each counting from 0; raises RuntimeError on other bits."""
+    if not all(map(torch.equal, ours(0), theirs(0))):
+        raise RuntimeError(f"{what}: the two ways give other bits")
 
+    def often(way: Way) -> Run:
+        numbers = count()
+        return lambda: [way(next(numbers)) for _ in range(TIMES)]
 
-def _alike(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
-    if not all(map(torch.equal, ours, theirs)):
-        raise RuntimeError("the two ways give other bits")
+    return compared(
+        often(ours),
+        often(theirs),
+        repetitions,
+        what=what,
+        theirs_is=theirs_is,
+        pieces=TIMES * pictures,
+        unit="picture",
+    )
