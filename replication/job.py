@@ -21,7 +21,8 @@ from replication.protocol import Network
 from replication.render.points import PAGE
 from replication.results import TableResult
 from replication.submission import recorded
-from replication.workers import Job, Options, Summary, on_record
+from replication.time_left import TimeLeft
+from replication.workers import Options, Summary, on_record
 from replication.workers import run as run_steps
 
 # Of the steps that were not run for one reason, so many are named.
@@ -81,6 +82,7 @@ def _prepare_data(asked: Asked, console: Console) -> None:
     problems: dict[str, None] = {}
     for backbone in missing_weights(plan):
         problems[f"this tier starts from ImageNet weights: give --weights {backbone}=FILE"] = None
+    lacking = bool(problems)
     with console.status("") as status:
         for role, split in needed:
 
@@ -92,7 +94,9 @@ def _prepare_data(asked: Asked, console: Console) -> None:
                 console.print(f"{text}: {size}", highlight=False, soft_wrap=True)
 
             try:
-                if role == "imagenet":
+                if lacking:  # nothing will be run: pictures need not be decoded to say so
+                    sources.find(role, split)
+                elif role == "imagenet":
                     sources.classification(split, show)
                 else:
                     sources.segmentation(role, split, show, announce=announce)
@@ -161,14 +165,17 @@ def _run(asked: Asked, console: Console) -> Summary:
     for line in forecast.beginning(ahead):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def cost(job: Job) -> float:
-        """Seconds; or, on a device of which nothing is known, the plan's own weights."""
-        return work(*job) if ahead.untimed else ahead.seconds(job)
-
+    # Seconds; or, on a device of which nothing is known, the plan's own weights.
+    left = TimeLeft(
+        {
+            one.job: one.left * work(*one.job) if ahead.untimed else one.seconds or 0.0
+            for one in ahead.expected
+        },
+        workers,
+        done_before={one.job: 1.0 - one.left for one in ahead.expected},
+    )
     done = len(plan.steps) - len(asked.unfinished)
-    with RunDisplay(plan, done, console, cost).expect(
-        sum(cost(one.job) for one in ahead.expected)
-    ) as display:
+    with RunDisplay(plan, done, console, left) as display:
         return run_steps(plan, asked.store, asked.sources, chosen, display)
 
 

@@ -2,42 +2,40 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from replication.plan import Plan, work
+from replication.plan import Plan
+from replication.time_left import TimeLeft
 from replication.workers import Job
 
 LINE_SECONDS = 30.0
 
 
+class _Remaining(TimeRemainingColumn):
+    """Of a job by its own pace, of all of them as `TimeLeft` says."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        return super().render(task) if left is None else Text(left, style="progress.remaining")
+
+
 class RunDisplay:
     """Progress of the whole plan and of each job under way, with loss, speed and time left."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        done: int,
-        console: Console,
-        cost: Callable[[Job], float] = lambda job: work(*job),
-    ) -> None:
+    def __init__(self, plan: Plan, done: int, console: Console, left: TimeLeft) -> None:
         self.plan = plan
-        # A job's work, in any unit: forecast seconds, or those of `plan.work`.
-        self.cost = cost
+        self.left = left
         self.console = console
         self.live = console.is_terminal
         self.total = len(plan.steps)
         self.done = done
-        self.started_at = time.monotonic()
-        self.last_line = self.started_at
-        # In units of `cost`, for the time left of the whole plan.
-        self.ended_work = 0.0
-        self.remaining_work = 0.0
-        self.under_way: dict[Job, float] = {}
+        self.last_line = time.monotonic()
         # Another process is at these; asked for again every second, told once.
         self.elsewhere: set[Job] = set()
         self.tasks: dict[Job, TaskID] = {}
@@ -46,21 +44,16 @@ class RunDisplay:
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(),
+            _Remaining(),
             console=console,
             disable=not self.live,
         )
         self.whole: TaskID | None = None
 
-    def expect(self, remaining: float) -> Self:
-        """How much work is left, in units of `cost`."""
-        self.remaining_work = remaining
-        return self
-
     def __enter__(self) -> Self:
         self.bars.start()
         self.whole = self.bars.add_task(
-            f"all {self.total} steps", total=max(self.remaining_work, 1e-9), facts=""
+            f"all {self.total} steps", total=max(self.left.total, 1e-9), facts="", left=""
         )
         return self
 
@@ -73,13 +66,13 @@ class RunDisplay:
         self.bars.stop()
 
     def started(self, job: Job) -> None:
-        self.under_way[job] = 0.0
+        self.left.started(job)
         self.tasks[job] = self.bars.add_task(self._name(job), total=1.0, facts="")
         if not self.live and job not in self.elsewhere:
             self._line(f"start  {self._name(job)}")
 
     def advanced(self, job: Job, done: int, total: int, facts: Mapping[str, float]) -> None:
-        self.under_way[job] = done / total
+        self.left.advanced(job, done / total)
         text = "  ".join(f"{name} {value:.4g}" for name, value in facts.items())
         self.bars.update(self.tasks[job], completed=done / total, facts=text)
         self._whole()
@@ -89,7 +82,7 @@ class RunDisplay:
 
     def ended(self, job: Job, problem: str | None) -> None:
         self._drop(job)
-        self.ended_work += self.cost(job)
+        self.left.ended(job, failed=problem is not None)
         self.done += len(job)
         self._whole()
         if problem:
@@ -100,32 +93,33 @@ class RunDisplay:
     def waiting(self, job: Job) -> None:
         """Another process is at this job."""
         self._drop(job)
+        self.left.put_back(job)
         if job not in self.elsewhere:
             self.elsewhere.add(job)
             self._line(f"wait   {self._name(job)}: another process runs it")
 
     def _drop(self, job: Job) -> None:
-        self.under_way.pop(job, None)
         task = self.tasks.pop(job, None)
         if task is not None:
             self.bars.remove_task(task)
 
-    def _progress(self) -> float:
-        under_way = (share * self.cost(job) for job, share in self.under_way.items())
-        return self.ended_work + sum(under_way)
-
     def _whole(self) -> None:
-        if self.whole is not None:
+        if self.live and self.whole is not None:
             self.bars.update(
-                self.whole, completed=self._progress(), facts=f"{self.done}/{self.total} steps"
+                self.whole,
+                total=max(self.left.total, 1e-9),
+                completed=self.left.progress,
+                facts=f"{self.done}/{self.total} steps",
+                left=self._minutes(),
             )
 
     def _left(self) -> str:
-        progress = self._progress()
-        if progress <= 0:
-            return ""
-        seconds = (time.monotonic() - self.started_at) / progress * (self.remaining_work - progress)
-        return f"[{self.done}/{self.total} steps, about {max(seconds, 0) / 60:.0f} min left]"
+        minutes = self._minutes()
+        return f"[{self.done}/{self.total} steps, {minutes} left]" if minutes else ""
+
+    def _minutes(self) -> str:
+        seconds = self.left.seconds()
+        return "" if seconds is None else f"about {seconds / 60:.0f} min"
 
     def _name(self, job: Job) -> str:
         label = self.plan.labels[job[0].id]

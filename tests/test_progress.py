@@ -10,6 +10,8 @@ from replication.plan import build, work
 from replication.progress import RunDisplay
 from replication.spec import load_tables
 from replication.tiers import load_tier
+from replication.time_left import TimeLeft
+from replication.workers import jobs
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -18,8 +20,8 @@ def shown(act):
     tier = load_tier("smoke", HERE / "tiers")
     plan = build(load_tables(HERE / "tables", [4]), tier, Sources.of(tier.data, {}), [0])
     out = io.StringIO()
-    display = RunDisplay(plan, 0, Console(file=out, width=100))
-    with display.expect(sum(map(work, plan.steps.values()))):
+    left = TimeLeft({job: work(*job) for job in jobs(plan, plan.steps.values())}, workers=1)
+    with RunDisplay(plan, 0, Console(file=out, width=100), left) as display:
         act(display, plan)
     return out.getvalue()
 
@@ -59,7 +61,7 @@ def test_a_job_that_waits_for_another_process_is_no_step_done():
         display.waiting(job)
         display.started(job)
         display.waiting(job)
-        assert display.done == 0 and not display.under_way
+        assert display.done == 0 and not display.left.under_way
 
     text = shown(act)
     assert text.count("another process runs it") == text.count("start  train") == 1

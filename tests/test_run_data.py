@@ -51,3 +51,18 @@ def test_no_number_on_pictures_that_were_trained_on(tmp_path, capsys):
     assert "table9/batch4: stage 2 trained on voc trainaug, which holds 1 of the 2" in line
     assert "(such as c)" in line
     assert not records(results, "train")
+
+
+def test_without_weights_no_picture_is_read_and_all_that_lacks_is_named(tmp_path, capsys):
+    root = make_voc(tmp_path, ids=("a", "b"))
+    for split, ids in (("trainaug", "a\n"), ("val", "b\n")):
+        (root / f"VOC2012/ImageSets/Segmentation/{split}.txt").write_text(ids)
+    (root / "VOC2012/JPEGImages/a.jpg").write_bytes(b"no picture")
+    arguments = ["--table", "9", "--tier", "paper", "--results", str(tmp_path / "results")]
+    assert main([*arguments, "--data", f"voc={root}"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "--weights resnet101=FILE" in line
+    assert not (tmp_path / "cache").exists()
+    assert main(arguments) == 2
+    weights, data = capsys.readouterr().err.splitlines()
+    assert "--weights resnet101=FILE" in weights and "--data voc=PATH" in data

@@ -105,6 +105,16 @@ class Sources:
             return layouts.folders(source.root(), split).fingerprint()
         return self._listing(role, split, None).fingerprint()
 
+    def find(self, role: str, split: str) -> None:
+        """Raises DataError where the split is not there; no picture is made or read."""
+        source = self.by_role[role]
+        if source.recipe is not None:
+            return
+        if role == "imagenet":
+            layouts.folders(source.root(), split)
+        else:
+            self._listing(role, split, None)
+
     def segmentation(
         self,
         role: str,

@@ -84,7 +84,7 @@ class Outlook:
         return sum(sizes[:number])
 
     def seconds(self, job: Job) -> float:
-        """Of one job, for schedules and progress; 0 where nothing is known of it."""
+        """Of one job, for schedules; 0 where nothing is known of it."""
         one = self.by_step.get(job[0].id)
         return (one.seconds if one else None) or 0.0
 
