@@ -18,6 +18,9 @@ KERNEL_SETTINGS = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
 )
+# Whose gradient a dilated filter has where ours is no quicker (`network.atrous`), and had
+# everywhere before it was recorded.
+ONEDNN = "oneDNN"
 # Prefixes of processor flags that name vector instructions, on x86-64 and on 64-bit ARM.
 VECTORS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "sse", "ssse", "sve")
 # Those that multiply bfloat16 numbers; without them a library emulates the products.
@@ -32,6 +35,8 @@ def describe(device: str) -> dict[str, Any]:
     import torch
     import torchvision
 
+    from replication.network import atrous
+
     on_gpu = device.startswith("cuda")
     return {
         "python": platform.python_version(),
@@ -45,6 +50,7 @@ def describe(device: str) -> dict[str, Any]:
         "vectors": vectors(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "kernel_settings": {name: os.environ[name] for name in KERNEL_SETTINGS & os.environ.keys()},
+        "dilated_gradients": ONEDNN if atrous.KNOWS_DILATION else "weight by weight",
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         **commit(),
@@ -66,6 +72,7 @@ def numerics(environment: Mapping[str, Any]) -> dict[str, Any]:
       first loss of a smoke training moves in its seventh digit while torch's capability stays
       AVX512. Virtual machines hide the name, hence the instructions; oneDNN plans by the caches,
       which go with the name.
+    - Whose gradients dilated filters have: without AVX-512 they were oneDNN's once.
     - Not the number of cores, the commit, or the date: they must not change a bit.
     """
     exact = (
@@ -73,7 +80,11 @@ def numerics(environment: Mapping[str, Any]) -> dict[str, Any]:
         "cpu_capability", "kernel_settings", "threads",
     )  # fmt: skip
     minor = ".".join(str(environment.get("python")).split(".")[:2])
-    return {"python": minor, **{name: environment.get(name) for name in exact}}
+    return {
+        "python": minor,
+        "dilated_gradients": environment.get("dilated_gradients", ONEDNN),
+        **{name: environment.get(name) for name in exact},
+    }
 
 
 def at_most_cores(threads: int) -> int:

@@ -68,3 +68,11 @@ def test_these_do_not():
     later = {**before, "python": "3.12.9", "commit": "f" * 40, "clean": None, "cores": 96}
     assert numerics(before) == numerics(later)
     assert numerics(before) != numerics({**before, "python": "3.13.1"})
+
+
+def test_records_from_before_dilated_gradients_were_recorded_have_onednns():
+    now = describe("cpu")
+    before = {name: value for name, value in now.items() if name != "dilated_gradients"}
+    assert numerics(before) == numerics({**now, "dilated_gradients": "oneDNN"})
+    assert numerics(before) != numerics({**now, "dilated_gradients": "weight by weight"})
+    assert (now["dilated_gradients"] == "oneDNN") == (now["cpu_capability"] != "AVX2")

@@ -24,7 +24,8 @@ LOSSES = ((16, 13, 17, 65), (4, 21, 33, 513))
 # (pictures, inside, outside, map, rate): micro's ASPP at both output strides and its block7, and
 # the paper's ASPP.
 CONVOLUTIONS = (
-    (16, 128, 48, 17, 9), (16, 128, 48, 33, 18), (16, 32, 32, 17, 16), (2, 2048, 256, 33, 12),
+    (16, 128, 48, 17, 3), (16, 128, 48, 17, 9), (16, 128, 48, 33, 18), (16, 32, 32, 17, 16),
+    (2, 2048, 256, 33, 12),
 )  # fmt: skip
 # Tensors of a micro block's output, made and dropped as iterations do.
 TENSORS, ROUNDS, PROCESSES = 50, 100, 2

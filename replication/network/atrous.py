@@ -16,6 +16,9 @@ from replication.network.pointwise import VECTOR
 # bfloat16 at such rates, more channels than so many at once.
 MANY_CHANNELS = 512
 AT_ONCE = 512
+# Its kernel for AVX2 knows no dilation (3.11.2): it lays out what each weight reads, picture by
+# picture (x64:gemm), and any dilated filter's gradient is slow.
+KNOWS_DILATION = torch.backends.cpu.get_cpu_capability() != "AVX2"
 
 
 class AtrousConv2d(nn.Conv2d):
@@ -60,6 +63,8 @@ def _learns_by_taps(x: Tensor, kernel: Sequence[int], rate: int) -> bool:
     # jit_bf16:avx512_core_bf16) reads past its buffers where channels are no whole vectors. With
     # 24 or 40, on maps from 29 wide, came NaN, other numbers, or the end of the process.
     if x.dtype == torch.bfloat16 and x.shape[1] % VECTOR:
+        return True
+    if not KNOWS_DILATION:
         return True
     sizes = [size for taps, size in zip(kernel, x.shape[2:], strict=True) if taps == 3]
     return 2 * rate > min(sizes) or x.shape[1] >= MANY_CHANNELS
