@@ -176,6 +176,7 @@ def backbone_only(network: Network) -> Network:
             "dropout": 0.0,
             "align_corners": True,
             "extra_block_gamma": 1.0,
+            "aspp_gain": 1.0,
             "head_width": 1,
         }
     )

@@ -76,6 +76,9 @@ class Network(Frozen):
     bn_epsilon: Annotated[float, Field(gt=0)]  # ledger
     # Factor on the last BN gamma of each copied unit in block5-7: 1 is a plain copy.
     extra_block_gamma: Annotated[float, Field(ge=0, le=1)]  # ledger
+    # Factor on the weights that ASPP's convolutions start with. Batch normalisation takes it from
+    # their outputs, and a step then turns a filter less by its square.
+    aspp_gain: Annotated[float, Field(gt=0)] = 1.0  # ledger
 
     # What a tier scales. At full size: ResNet's own units and widths, and a stem of stride 4.
     units: tuple[Positive, Positive, Positive, Literal[3]]

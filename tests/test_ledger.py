@@ -138,7 +138,7 @@ MISTAKES = [
         'field = "momentun"',
         'no field "momentun"; the nearest known is "momentum"',
     ),
-    ('field = "momentum"', 'field = "bn_decay"', '"bn_decay" is already that of points[4]'),
+    ('field = "momentum"', 'field = "bn_decay"', '"bn_decay" is already that of points[5]'),
     ("choice = 0.9\n", 'choice = "0.9"\n', '"0.9" must be a number from 0 to below 1'),
     ("choice = 0.9\n", "", "missing; this key is required"),
     (

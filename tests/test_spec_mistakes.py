@@ -41,11 +41,11 @@ MISTAKES = [
         'head = "aspp"\nunits = [1, 1, 1, 3]',
         "training.units: unknown key; known: backbone, last_block, multi_grid, multi_grid_rule, "
         "head, atrous_rates, atrous_rates_at_32, image_pooling, stride_unit, first_unit_rate, "
-        "align_corners, dropout, bn_epsilon, extra_block_gamma, data, split, output_stride, "
-        "crop_size, batch_size, iterations, learning_rate, power, momentum, weight_decay, "
-        "head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, upsample_logits, label_grid, "
-        "loss_normalisation, scale_range, scale_step, flip, padding, duplicate, replicas, "
-        "accumulate, precision, deterministic",
+        "align_corners, dropout, bn_epsilon, extra_block_gamma, aspp_gain, data, split, "
+        "output_stride, crop_size, batch_size, iterations, learning_rate, power, momentum, "
+        "weight_decay, head_learning_rate_factor, batch_norm, frozen_bn, bn_decay, "
+        "upsample_logits, label_grid, loss_normalisation, scale_range, scale_step, flip, padding, "
+        "duplicate, replicas, accumulate, precision, deterministic",
     ),
     (
         'head = "aspp"',

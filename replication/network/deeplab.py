@@ -100,6 +100,9 @@ def build(
     model = DeepLabV3(network, num_classes, output_stride)
     initialise(model, generator)
     with torch.no_grad():
+        for layer in model.aspp.modules() if model.aspp is not None else ():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.mul_(network.aspp_gain)
         model.classifier.weight.normal_(0.0, 0.01, generator=generator)
     return model
 

@@ -233,7 +233,7 @@ def effective_network(network: Network, strides: Collection[int]) -> Network:
     """
     plain: dict[str, Any] = {}
     if network.head == "cascade":
-        plain |= {"atrous_rates": (), "image_pooling": False, "dropout": 0.0}
+        plain |= {"atrous_rates": (), "image_pooling": False, "dropout": 0.0, "aspp_gain": 1.0}
     if network.head == "cascade" or max(strides) <= 16:
         plain |= {"atrous_rates_at_32": "halved"}
     # What the strides of all blocks but the last come to: 32 for block4, 256 for block7.

@@ -228,6 +228,25 @@ def test_gamma_zero_makes_added_blocks_the_identity():
         assert torch.allclose(four(x), six.eval()(x))
 
 
+def test_aspps_gain_changes_no_output_and_slows_its_filters():
+    """By the gain's square, against their length: by the gain twice over."""
+    x = image(65)
+
+    def learned(gain):
+        network = small_network(head="aspp", atrous_rates=(6,), aspp_gain=gain, bn_epsilon=1e-12)
+        model = build(network, 5, 16, torch.Generator().manual_seed(0)).train()
+        logits = model(torch.cat((x, x.flip(3))))
+        (logits * torch.linspace(-1, 1, logits.numel()).view(logits.shape)).sum().backward()
+        return logits, [p for name, p in model.named_parameters() if "aspp" in name and p.ndim > 1]
+
+    (plain, filters), (scaled, longer) = learned(1.0), learned(3.0)
+    assert torch.allclose(plain, scaled, rtol=1e-3, atol=1e-5)
+    assert len(filters) == len(longer) == 3
+    for one, other in zip(filters, longer, strict=True):
+        assert torch.allclose(other, 3 * one)
+        assert torch.allclose(other.grad, one.grad / 3, rtol=1e-2, atol=1e-3 * one.grad.abs().max())
+
+
 def test_units_of_a_classifier_start_as_far_from_the_identity_as_asked():
     network, random = small_network(), torch.Generator().manual_seed(0)
     model = build_classifier(network, 5, 32, random, residual_gamma=0.25)
