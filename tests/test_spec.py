@@ -101,6 +101,15 @@ def test_aspps_rates_above_16_have_an_effect_where_they_are_used(folder: Path) -
     assert reading(folder, cascade, "plain")[0].atrous_rates_at_32 == "halved"
 
 
+def test_aspps_gain_has_no_effect_on_a_cascade(folder: Path) -> None:
+    gained = changed(LIST, 'head = "aspp"', 'head = "aspp"\naspp_gain = 2.0')
+    assert reading(folder, gained, "plain")[0].aspp_gain == 2.0
+    cascade = changed(
+        changed(gained, 'head = "aspp"', 'head = "cascade"'), "[1, 2, 1]", "[1, 1, 1]"
+    )
+    assert reading(folder, cascade, "plain")[0].aspp_gain == 1.0
+
+
 def test_the_label_grid_has_an_effect_without_upsampled_logits(folder: Path) -> None:
     for upsampled, grid in (("true", "corners"), ("false", "floor")):
         more = f'head = "aspp"\nlabel_grid = "floor"\nupsample_logits = {upsampled}'
