@@ -26,6 +26,7 @@ LATER = {
     "accumulate": (1, 2),
     "precision": ("fp32", "bf16"),
     "deterministic": (False, True),
+    "aspp_gain": (1.0, 8.0),
     "residual_gamma": (1.0, 0.25),
 }
 # Those of an evaluation alone.
