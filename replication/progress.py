@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from replication.forecast.shown import amount
 from replication.plan import Plan
 from replication.time_left import TimeLeft
 from replication.workers import Job
@@ -110,16 +111,16 @@ class RunDisplay:
                 total=max(self.left.total, 1e-9),
                 completed=self.left.progress,
                 facts=f"{self.done}/{self.total} steps",
-                left=self._minutes(),
+                left=self._time(),
             )
 
     def _left(self) -> str:
-        minutes = self._minutes()
-        return f"[{self.done}/{self.total} steps, {minutes} left]" if minutes else ""
+        time_left = self._time()
+        return f"[{self.done}/{self.total} steps, {time_left} left]" if time_left else ""
 
-    def _minutes(self) -> str:
+    def _time(self) -> str:
         seconds = self.left.seconds()
-        return "" if seconds is None else f"about {seconds / 60:.0f} min"
+        return "" if seconds is None else f"about {amount(seconds)}"
 
     def _name(self, job: Job) -> str:
         label = self.plan.labels[job[0].id]
