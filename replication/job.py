@@ -95,7 +95,7 @@ def _prepare_data(asked: Asked, console: Console) -> None:
 
             try:
                 if lacking:  # nothing will be run: pictures need not be decoded to say so
-                    sources.find(role, split)
+                    sources.find(role)
                 elif role == "imagenet":
                     sources.classification(split, show)
                 else:

@@ -105,15 +105,10 @@ class Sources:
             return layouts.folders(source.root(), split).fingerprint()
         return self._listing(role, split, None).fingerprint()
 
-    def find(self, role: str, split: str) -> None:
-        """Raises DataError where the split is not there; no picture is made or read."""
-        source = self.by_role[role]
-        if source.recipe is not None:
-            return
-        if role == "imagenet":
-            layouts.folders(source.root(), split)
-        else:
-            self._listing(role, split, None)
+    def find(self, role: str) -> None:
+        """Raises DataError where the user has yet to name the role's data; makes and reads none."""
+        if self.by_role[role].recipe is None:
+            self.by_role[role].root()
 
     def segmentation(
         self,
