@@ -42,7 +42,9 @@ def run(asked: Asked, console: Console) -> int:
     results = judged(asked.full, store, summary.failed, asked.examined(asked.full), asked.points)
     folder = store.folder / "tables"
     for result in results:
-        render.terminal(result, console)
+        # A table that was interrupted before its first number would only hide how to go on.
+        if not summary.interrupted or any(cell.measured for cell in result.cells):
+            render.terminal(result, console)
         render.write(result, folder)
     render.summary(folder)
     tiers = ledger.other_tiers(options.tiers, asked.tier)

@@ -127,3 +127,22 @@ def test_of_many_steps_that_were_not_run_some_are_named(tmp_path, monkeypatch, c
     # A pretraining, four trainings, four evaluations.
     assert told[0] == "not run  pretrain resnet101 seed 0: not started" and len(told) == 6
     assert told[-1] == "not run  and 4 more: not started"
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_interrupted_before_the_first_number_it_shows_no_table(
+    tmp_path, monkeypatch, capsys, interrupted
+):
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+
+    def nothing(plan, *_):
+        why = dict.fromkeys(plan.steps, "not started")
+        return Summary(not_run=why, interrupted=interrupted)
+
+    monkeypatch.setattr(job, "run_steps", nothing)
+    arguments = ["--table", "9", "--tier", "smoke", "--results", str(tmp_path), "--device", "cpu"]
+    assert main(arguments) == (130 if interrupted else 1)
+    out = capsys.readouterr().out
+    assert ("Table 9. " in out) is not interrupted
+    assert out.rstrip().endswith("to go on from the checkpoints") is interrupted
+    assert (tmp_path / "smoke" / "tables" / "table09.md").exists()
