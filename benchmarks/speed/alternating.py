@@ -154,13 +154,13 @@ def as_markdown(comparisons: Sequence[Comparison]) -> Iterator[str]:
 def _rate(taken: float, one: Comparison) -> str:
     """Seconds a run or a piece, or pieces a second where that is mostly the larger number."""
     if one.unit == "run":
-        return f"{taken:.3g} s"
+        return f"{three(taken)} s"
     each, usual = taken / one.pieces, statistics.median(one.ours) / one.pieces
     if usual > 0.5:
         return f"{each:.3g} s/{one.unit}"
     return f"{three(1 / each)} {one.unit}s/s"
 
 
-def three(rate: float) -> str:
+def three(number: float) -> str:
     """Three digits, but no powers of ten."""
-    return f"{rate:.3g}" if rate < 100 else f"{rate:,.0f}"
+    return f"{number:.3g}" if number < 100 else f"{number:,.0f}"
