@@ -3,7 +3,7 @@
     python -m benchmarks.since 8c5ed4b                              # by forecasts, in turn
     python -m benchmarks.since 8c5ed4b --whole --tier micro-bf16    # run, one after the other
 
-A forecast is each code's own, by probes that are made anew each time: some two minutes for all of
+A forecast is each code's own, by probes that are made anew each time: a minute or two for all of
 micro's tables. The earlier code is this repository's at that commit, beside today's packages; each
 code draws its data anew. What they measure need not be the same work: tiers change too. Whether
 the mIoU fell, `python -m benchmarks.tables` says of the results that --whole leaves.
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -35,12 +36,11 @@ class Code:
     """One commit's files, and what its command is asked for."""
 
     home: Path
-    scratch: Path
     words: tuple[str, ...]
 
     def forecast(self) -> tuple[float, float]:
         """Seconds of all jobs, and from the first one's start to the last one's end."""
-        with tempfile.TemporaryDirectory(dir=self.scratch) as empty:
+        with tempfile.TemporaryDirectory() as empty:
             asked = ("--results", empty, "--dry-run", "--probe", "--json")
             found = json.loads(self._run(*asked, data=Path(empty)))["forecast"]
         [makespan] = [one["seconds"] for one in found["makespans"] if one["chosen"]]
@@ -48,7 +48,7 @@ class Code:
 
     def run(self, results: Path) -> None:
         """Everything, into an empty folder; what it says goes into a file beside that."""
-        with tempfile.TemporaryDirectory(dir=self.scratch) as empty:
+        with tempfile.TemporaryDirectory() as empty:
             said = self._run("--results", str(results), data=Path(empty))
         write_atomically(results.with_suffix(".txt"), said)
 
@@ -92,7 +92,6 @@ def _main(options: argparse.Namespace) -> int:
         ours, theirs = (
             Code(
                 home=home,
-                scratch=Path(scratch),
                 words=(*tables, "--tier", _tier(tier), "--workers", str(options.workers)),
             )
             for home, tier in ((HOME, options.tier), (earlier, options.their_tier))
@@ -101,7 +100,7 @@ def _main(options: argparse.Namespace) -> int:
         beside = f"{options.commit}, {options.their_tier}"
         console.print(where())
         if options.whole:
-            found = [whole(ours, theirs, out, what, beside)]
+            found = [whole(ours, theirs, out, what, beside, console)]
         else:
             found = forecast(ours, theirs, options.repetitions, what, beside)
         show(found, console)
@@ -154,14 +153,21 @@ def forecast(
     ]
 
 
-def whole(ours: Code, theirs: Code, out: Path, what: str, beside: str) -> Comparison:
-    """Wall-clock from the command to its end, data included: ours, and then theirs."""
+def whole(
+    ours: Code, theirs: Code, out: Path, what: str, beside: str, console: Console
+) -> Comparison:
+    """Wall-clock from the command to its end, data included: ours, and then theirs.
+
+    Each is told as it ends: the other may fail hours later.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    taken = []
+    for whose, code in (("ours", ours), ("theirs", theirs)):
+        taken.append(seconds(partial(code.run, out / whose)))
+        console.print(f"{whose}: {taken[-1]:,.0f} s")
+    of_ours, of_theirs = taken
     return Comparison(
-        what=f"{what}: seconds in all",
-        theirs_is=beside,
-        ours=(seconds(lambda: ours.run(out / "ours")),),
-        theirs=(seconds(lambda: theirs.run(out / "theirs")),),
+        what=f"{what}: seconds in all", theirs_is=beside, ours=(of_ours,), theirs=(of_theirs,)
     )
 
 
