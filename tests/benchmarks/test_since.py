@@ -30,7 +30,7 @@ else:
 
 @pytest.fixture
 def log(tmp_path, monkeypatch):
-    """Two commits, `then` and today's, and what each was asked."""
+    """Two commits, `earlier` and `today`, and what each was asked."""
     home, log = tmp_path / "home", tmp_path / "log"
     (home / "replication").mkdir(parents=True)
     author = ("-c", "user.name=a", "-c", "user.email=a@b")
