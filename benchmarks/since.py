@@ -156,16 +156,16 @@ def forecast(
 def whole(
     ours: Code, theirs: Code, out: Path, what: str, beside: str, console: Console
 ) -> Comparison:
-    """Wall-clock from the command to its end, data included: ours, and then theirs.
+    """Wall-clock from the command to its end, data included: theirs, and then ours.
 
     Each is told as it ends: the other may fail hours later.
     """
     out.mkdir(parents=True, exist_ok=True)
     taken = []
-    for whose, code in (("ours", ours), ("theirs", theirs)):
+    for whose, code in (("theirs", theirs), ("ours", ours)):
         taken.append(seconds(partial(code.run, out / whose)))
         console.print(f"{whose}: {taken[-1]:,.0f} s")
-    of_ours, of_theirs = taken
+    of_theirs, of_ours = taken
     return Comparison(
         what=f"{what}: seconds in all", theirs_is=beside, ours=(of_ours,), theirs=(of_theirs,)
     )

@@ -71,8 +71,8 @@ def test_whole_both_are_run_once(log, tmp_path, capsys):
     assert since.main(arguments) == 0
     mine = os.fspath(tmp_path / "mine.toml")
     assert asked(log) == [
-        ["today", "--all", "--tier", mine, "--workers", "2"],
         ["earlier", "--all", "--tier", "micro", "--workers", "2"],
+        ["today", "--all", "--tier", mine, "--workers", "2"],
     ]
     assert (tmp_path / "out" / "ours.txt").read_text() == "ran\n"
     folders = (tmp_path / "out/theirs/micro", tmp_path / "out/ours/mine")
