@@ -1,7 +1,7 @@
 """How much quicker than an earlier commit all tables are: `python -m benchmarks.since COMMIT`.
 
     python -m benchmarks.since 8c5ed4b                              # by forecasts, in turn
-    python -m benchmarks.since 8c5ed4b --whole --tier micro-bf16    # run, one after the other
+    python -m benchmarks.since 8c5ed4b --whole --tier micro-quick   # run, one after the other
 
 A forecast is each code's own, by probes that are made anew each time: a minute or two for all of
 micro's tables. The earlier code is this repository's at that commit, beside today's packages; each

@@ -146,3 +146,19 @@ def test_interrupted_before_the_first_number_it_shows_no_table(
     assert ("Table 9. " in out) is not interrupted
     assert out.rstrip().endswith("to go on from the checkpoints") is interrupted
     assert (tmp_path / "smoke" / "tables" / "table09.md").exists()
+
+
+def test_interrupted_it_shows_the_tables_that_have_a_number(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REPLICATION_DATA", str(tmp_path / "data"))
+    where = ["--tier", "smoke", "--results", str(tmp_path), "--device", "cpu"]
+    assert main(["--cell", "table9/batch4", *where]) == 0
+    capsys.readouterr()
+
+    def nothing(plan, store, *_):
+        left = [step.id for step in plan.steps.values() if store.status(step) != "done"]
+        return Summary(not_run=dict.fromkeys(left, "not started"), interrupted=True)
+
+    monkeypatch.setattr(job, "run_steps", nothing)
+    assert main(["--table", "9", "--table", "12", *where]) == 130
+    out = capsys.readouterr().out
+    assert "Table 9. " in out and "Table 12. " not in out

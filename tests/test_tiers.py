@@ -81,6 +81,22 @@ def test_the_development_tier_differs_only_in_what_it_looks_at() -> None:
             assert other.evaluation.split == "dev"
 
 
+def test_the_quick_tier_is_shorter_and_no_smaller() -> None:
+    bf16, quick = load_tier("micro-bf16", TIERS), load_tier("micro-quick", TIERS)
+    for cell in CELLS:
+        one, other = scale(cell, bf16), scale(cell, quick)
+        assert one.evaluation == other.evaluation
+        for a, b in zip(one.stages, other.stages, strict=True):
+            assert (a.stage.iterations, b.stage.iterations) == (700, 600)
+            assert a.stage.model_copy(update={"iterations": 600}) == b.stage
+        if one.network is not None and other.network is not None:
+            gain = 2.0 if one.network.head == "aspp" else 1.0
+            assert one.network.model_copy(update={"aspp_gain": gain}) == other.network
+    assert quick.pretraining is not None and bf16.pretraining is not None
+    shorter = quick.pretraining.model_copy(update={"iterations": bf16.pretraining.iterations})
+    assert shorter == bf16.pretraining
+
+
 def test_the_smoke_tier_takes_two_iterations() -> None:
     tier = load_tier("smoke", TIERS)
     assert {one.stage.iterations for cell in CELLS for one in scale(cell, tier).stages} == {2}
